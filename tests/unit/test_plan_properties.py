@@ -161,7 +161,7 @@ def outcome(objects: list[Body]) -> Plan | str:
         return str(error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(object_sets)
 def test_every_node_comes_after_all_it_waits_for_and_none_is_lost(objects: list[Body]) -> None:
     planned = outcome(objects)
@@ -179,7 +179,7 @@ def test_every_node_comes_after_all_it_waits_for_and_none_is_lost(objects: list[
     assert all(edge.soft for edge in planned.yielded)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(object_sets, st.randoms(use_true_random=False))
 def test_the_order_of_the_objects_does_not_matter(
     objects: list[Body], shuffler: random.Random
@@ -189,7 +189,7 @@ def test_the_order_of_the_objects_does_not_matter(
     assert outcome(objects) == outcome(shuffled)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(object_sets)
 def test_every_reference_of_a_pod_is_an_edge(objects: list[Body]) -> None:
     planned = outcome(objects)
@@ -213,7 +213,7 @@ def test_every_reference_of_a_pod_is_an_edge(objects: list[Body]) -> None:
             assert target is None or (kinds.ref(body), target) in edges
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(object_sets)
 def test_the_reduced_edges_reach_all_that_the_edges_reach(objects: list[Body]) -> None:
     planned = outcome(objects)
@@ -239,8 +239,12 @@ def test_an_unrelated_object_changes_no_other_node(objects: list[Body], extra: B
     if isinstance(before, str) or isinstance(after, str):
         assert before == after
         return
-    assert before.edges == after.edges
-    assert set(after.by_ref) - set(before.by_ref) == {Kinds([]).ref(extra)}
+    added = Kinds([]).ref(extra)
+    gates = {node.ref for node in after.nodes if node.gate}
+    # A webhook may match anything, and then choose the new object to try itself with.
+    others = {e for e in after.edges if e.source != added and e.source not in gates}
+    assert others == {e for e in before.edges if e.source not in gates}
+    assert set(after.by_ref) - set(before.by_ref) - gates == {added}
 
 
 def test_a_plan_survives_a_trip_through_yaml() -> None:
