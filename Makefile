@@ -1,0 +1,43 @@
+# What a person types. `make help` lists it.
+SHELL := /bin/bash
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ml-platform
+UV_VERSION := 0.13.9
+UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
+RUN := $(UV) run --locked --no-sync
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up preview destroy down test lint check bench
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
+
+$(CACHE)/uv/bin/uv:
+	python3 -m venv $(CACHE)/uv
+	$(CACHE)/uv/bin/pip install --quiet uv==$(UV_VERSION)
+
+.venv: $(UV) pyproject.toml uv.lock
+	$(UV) sync --locked --quiet
+	@touch .venv
+
+setup: .venv ## install what is missing: Python packages, Pulumi, kubectl, kustomize, sandbox
+	$(RUN) python -m toolchain setup --sandbox
+
+up: setup ## bring up the whole platform on the embedded cluster
+	$(RUN) python -m sandbox up
+
+preview: setup ## show what `up` would change on the embedded cluster
+	$(RUN) python -m sandbox preview
+
+destroy: setup ## take the platform off the embedded cluster
+	$(RUN) python -m sandbox destroy
+
+down: setup ## stop the embedded cluster and remove its data
+	$(RUN) python -m sandbox down
+
+lint: .venv ## ruff and mypy
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy
+
+test: setup lint ## everything that CI runs
+	$(RUN) pytest
