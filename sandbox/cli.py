@@ -1,0 +1,145 @@
+"""Command line of the sandbox: `python -m sandbox <verb>`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sandbox import controlplane, parts
+from sandbox.controlplane import SandboxError, SandboxOptions
+from sandbox.daemon import tail
+from sandbox.network import NetworkError
+from sandbox.state import StateError
+from toolchain.tools import ToolMissing
+
+Verb = Callable[[argparse.Namespace], int]
+_DEFAULTS = SandboxOptions()
+
+
+def _start(arguments: argparse.Namespace) -> int:
+    began = time.monotonic()
+
+    def progress(message: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {message}", file=sys.stderr)
+
+    sandbox = controlplane.start(
+        SandboxOptions(
+            arguments.name, arguments.nodes, arguments.admission_delay, arguments.data_dir
+        ),
+        progress,
+    )
+    progress(f"sandbox '{sandbox.name}' is ready")
+    print(f"export KUBECONFIG={sandbox.admin_kubeconfig}")
+    return 0
+
+
+def _stop(arguments: argparse.Namespace) -> int:
+    controlplane.stop(arguments.name, arguments.data_dir)
+    return 0
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    status = controlplane.status(arguments.name, arguments.data_dir)
+    if not status.exists:
+        print(
+            f"there is no sandbox '{status.name}'; start it: "
+            f"python -m sandbox start --name {status.name}"
+        )
+        return 1
+    for part in status.parts:
+        if part.running:
+            print(f"{part.name:<24} running  pid {part.pid:<8} {part.log}")
+        elif part.pid is None:
+            print(f"{part.name:<24} never started")
+        else:
+            print(f"{part.name:<24} died     pid {part.pid:<8} {part.log}")
+            print(f"{'':<24}   last line: {part.hint or '(empty)'}")
+    if not status.healthy:
+        names = ", ".join(part.name for part in status.dead)
+        print(f"not running: {names}; restart: python -m sandbox start --name {status.name}")
+    return 0 if status.healthy else 1
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    status = controlplane.status(arguments.name, arguments.data_dir)
+    if not status.exists:
+        print(f"there is no sandbox '{status.name}'", file=sys.stderr)
+        return 1
+    for part in status.parts:
+        if arguments.part in (None, part.name):
+            print(f"==> {part.log} <==")
+            print("\n".join(tail(part.log, arguments.lines, width=2000)))
+    return 0
+
+
+def _kubeconfig(arguments: argparse.Namespace) -> int:
+    status = controlplane.status(arguments.name, arguments.data_dir)
+    if not status.exists:
+        print(f"there is no sandbox '{status.name}'", file=sys.stderr)
+        return 1
+    print(parts.Layout(status.data_dir).kubeconfig(arguments.user))
+    return 0
+
+
+def add_verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Verb,
+    summary: str,
+    aliases: Sequence[str] = (),
+) -> argparse.ArgumentParser:
+    """Add a verb with the options that all share; `run` returns the exit code."""
+    parser = verbs.add_parser(name, help=summary, description=summary, aliases=list(aliases))
+    parser.add_argument("--name", default=_DEFAULTS.name, help="the sandbox's name (%(default)s)")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        help="folder that holds all of it (default: $XDG_STATE_HOME/ml-platform/sandbox/<name>)",
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of all verbs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m sandbox",
+        description="A Kubernetes control plane of local processes, with simulated nodes.",
+    )
+    verbs = parser.add_subparsers(required=True, metavar="verb")
+    start = add_verb(verbs, "start", _start, "start it, or the parts of it that died")
+    start.add_argument("--nodes", type=int, default=_DEFAULTS.nodes, help="(%(default)s)")
+    start.add_argument(
+        "--admission-delay",
+        type=float,
+        default=_DEFAULTS.admission_delay,
+        metavar="SECONDS",
+        help="from a webhook's Deployment being ready to its server answering (%(default)s)",
+    )
+    add_verb(verbs, "stop", _stop, "end it and remove its data", aliases=["down"])
+    add_verb(verbs, "status", _status, "state of each part; exit code 1 unless all run")
+    logs = add_verb(verbs, "logs", _logs, "last lines of each part's log")
+    logs.add_argument("part", nargs="?", choices=[part.name for part in parts.PARTS])
+    logs.add_argument("--lines", type=int, default=20, help="(%(default)s)")
+    kubeconfig = add_verb(verbs, "kubeconfig", _kubeconfig, "path of its kubeconfig")
+    kubeconfig.add_argument(
+        "--user",
+        choices=[parts.ADMIN, parts.DEPLOYER],
+        default=parts.ADMIN,
+        help="whose; the audit log tells them apart (%(default)s)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a verb; errors that the user can mend are one line on standard error, exit code 1."""
+    arguments = build_parser().parse_args(argv)
+    run: Verb = arguments.run
+    try:
+        return run(arguments)
+    except (SandboxError, StateError, NetworkError, ToolMissing) as error:
+        print(f"sandbox: {error}", file=sys.stderr)
+        return 1

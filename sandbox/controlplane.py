@@ -1,0 +1,373 @@
+"""Start, inspect and stop sandboxes: whole Kubernetes control planes of local processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+
+from sandbox import daemon, network, nodes, parts
+from sandbox.api import ApiError, Client
+from sandbox.parts import Layout, Part
+from sandbox.state import STATE_FILE, State, StateError, data_folder
+from toolchain import tools
+
+_START_TIMEOUT = 120.0
+_POLL = 0.05
+_WEBHOOK_PORT_HINT = (
+    "the sandbox's webhooks listen on port 443 of loopback addresses, and this user may not; "
+    "allow it until the next boot: sudo sysctl net.ipv4.ip_unprivileged_port_start=443"
+)
+
+
+class SandboxError(RuntimeError):
+    """A sandbox can't be started, or a part of it died; the message names the part and the fix."""
+
+
+@dataclass(frozen=True)
+class SandboxOptions:
+    """What a sandbox is started with.
+
+    `nodes` simulated nodes; `admission_delay` seconds between a webhook's Deployment being ready
+    and its server answering; `data_dir` the folder that holds everything (default:
+    $XDG_STATE_HOME or ~/.local/state, then ml-platform/sandbox/<name>).
+    """
+
+    name: str = "default"
+    nodes: int = 3
+    admission_delay: float = 0.0
+    data_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class RunningSandbox:
+    """A sandbox that answers. `kubeconfig` is that of the user `deployer`."""
+
+    name: str
+    data_dir: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Kubeconfig of the user `deployer`, self-contained."""
+        return Layout(self.data_dir).kubeconfig(parts.DEPLOYER)
+
+    @property
+    def admin_kubeconfig(self) -> Path:
+        """Kubeconfig of the user `admin`, for people: the audit log tells them apart."""
+        return Layout(self.data_dir).kubeconfig(parts.ADMIN)
+
+    @property
+    def audit_log(self) -> Path:
+        """The API server's audit log, JSON lines; read it with `sandbox.audit`."""
+        return Layout(self.data_dir).audit_log
+
+    @property
+    def admission_log(self) -> Path:
+        """What the simulated webhooks were asked, JSON lines."""
+        return Layout(self.data_dir).admission_log
+
+    def stop(self) -> None:
+        """End its processes and remove its data folder."""
+        stop(self.name, self.data_dir)
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One process: `pid` is None when it never started; `hint` is a dead one's last line."""
+
+    name: str
+    running: bool
+    pid: int | None
+    log: Path
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Status:
+    """A sandbox's processes; `parts` is empty when there is no such sandbox."""
+
+    name: str
+    data_dir: Path
+    parts: tuple[PartStatus, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        """Whether the sandbox was started and not stopped since."""
+        return bool(self.parts)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every part runs."""
+        return self.exists and all(part.running for part in self.parts)
+
+    @property
+    def dead(self) -> tuple[PartStatus, ...]:
+        """Parts that do not run."""
+        return tuple(part for part in self.parts if not part.running)
+
+
+def start(
+    options: SandboxOptions, progress: Callable[[str], None] = lambda _: None
+) -> RunningSandbox:
+    """Start a sandbox, or the dead parts of one, and wait until its nodes are Ready.
+
+    Idempotent. Raises SandboxError when a part dies or is not ready within two minutes, StateError
+    when the name or the data folder is unusable, NetworkError when no address range is free, and
+    toolchain.tools.ToolMissing before anything is created.
+    """
+    _preflight(options)
+    folder = data_folder(options.name, options.data_dir)
+    layout = Layout(folder)
+    with network.lock(str(folder)):
+        state = State.load(folder)
+        fresh = state is None
+        if state is None:
+            state = _create(options, layout, progress)
+        else:
+            _check_same(options, state)
+        running = RunningSandbox(state.name, folder)
+        dead = [part for part in parts.PARTS if not _alive(state, part)]
+        if not dead:
+            return running
+        for part in dead:
+            if part.name in state.processes:
+                progress(_died(layout, state, part))
+        try:
+            _launch(layout, state, dead, progress)
+        except BaseException:
+            # A half of a sandbox helps nobody; the folder stays, for its logs.
+            if fresh:
+                daemon.terminate(list(state.processes.values()))
+            raise
+        return running
+
+
+def stop(name: str, data_dir: Path | None = None) -> None:
+    """End exactly the processes of a sandbox and remove its folder; no-op when there is none."""
+    folder = data_folder(name, data_dir)
+    with network.lock(str(folder)):
+        state = State.load(folder)
+        if state is None:
+            return
+        # Clients first, so that none logs the loss of its server. Nothing of theirs is kept, so
+        # they get no time to say goodbye.
+        daemon.terminate(list(reversed(state.processes.values())), grace=1.0)
+        shutil.rmtree(folder)
+
+
+def status(name: str, data_dir: Path | None = None) -> Status:
+    """Look at each process of a sandbox. Raises StateError as `start`."""
+    folder = data_folder(name, data_dir)
+    layout = Layout(folder)
+    state = State.load(folder)
+    if state is None:
+        return Status(name, folder)
+    found = []
+    for part in parts.PARTS:
+        process = state.processes.get(part.name)
+        running = process is not None and daemon.alive(process)
+        hint = "" if running else " ".join(daemon.tail(layout.log(part.name), 1))
+        found.append(
+            PartStatus(
+                part.name,
+                running,
+                process.pid if process else None,
+                layout.log(part.name),
+                hint,
+            )
+        )
+    return Status(state.name, folder, tuple(found))
+
+
+def _preflight(options: SandboxOptions) -> None:
+    if sys.platform != "linux":
+        raise SandboxError(
+            f"the sandbox needs Linux, whose loopback answers on all of 127.0.0.0/8; "
+            f"found {sys.platform}. Use the stack `local` (minikube) there"
+        )
+    if not 1 <= options.nodes <= 1000:
+        raise SandboxError(f"nodes: found {options.nodes}, need 1 to 1000")
+    if not 0 <= options.admission_delay <= 3600:
+        raise SandboxError(f"admission_delay: found {options.admission_delay}, need 0 to 3600 s")
+    if not network.can_listen_below_1024():
+        raise SandboxError(_WEBHOOK_PORT_HINT)
+    for part in parts.PARTS:
+        if part.tool is not None:
+            tools.find(part.tool)
+
+
+def _check_same(options: SandboxOptions, state: State) -> None:
+    for setting, found, wanted in (
+        ("name", state.name, options.name),
+        ("nodes", state.nodes, options.nodes),
+        ("admission_delay", state.admission_delay, options.admission_delay),
+    ):
+        if found != wanted:
+            raise SandboxError(
+                f"the sandbox was started with {setting}={found}, not {wanted}; "
+                f"stop it first: python -m sandbox stop --name {state.name}"
+            )
+
+
+def _create(options: SandboxOptions, layout: Layout, progress: Callable[[str], None]) -> State:
+    folder = layout.root
+    if folder.exists() and any(folder.iterdir()):
+        raise StateError(
+            f"{folder} has files but no {STATE_FILE}: not a sandbox. "
+            "Empty it, or choose another with --data-dir"
+        )
+    progress("making certificates")
+    for path in (folder, layout.logs, layout.pki, layout.config):
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    with network.lock("ranges"):
+        octet = network.choose_range(str(folder))
+        state = State(options.name, octet, options.nodes, options.admission_delay, {})
+        _choose_ports(state, parts.PARTS)
+        parts.write_credentials(layout, state)
+        parts.write_config(layout, state)
+        state.save(folder)
+        # etcd listens in the range before the lock goes, which is what claims it.
+        try:
+            _start_part(layout, state, parts.PARTS[0])
+            _wait_for_etcd(layout, state, time.monotonic() + _START_TIMEOUT)
+        except BaseException:
+            daemon.terminate(list(state.processes.values()))
+            raise
+    return state
+
+
+def _choose_ports(state: State, of: tuple[Part, ...] | list[Part]) -> None:
+    """Give each part its ports, keeping those of an earlier start that are still free."""
+    for part in of:
+        for port in part.ports:
+            address = parts.port_address(port, state.octet)
+            known = state.ports.get(port)
+            if known is None or not network.port_is_free(address, known):
+                state.ports[port] = network.choose_port(address, set(state.ports.values()))
+
+
+def _alive(state: State, part: Part) -> bool:
+    process = state.processes.get(part.name)
+    return process is not None and daemon.alive(process)
+
+
+def _died(layout: Layout, state: State, part: Part) -> str:
+    lines = "\n  ".join(daemon.tail(layout.log(part.name)) or ["(empty)"])
+    return (
+        f"{part.name} (pid {state.processes[part.name].pid}) died; "
+        f"last lines of {layout.log(part.name)}:\n  {lines}"
+    )
+
+
+def _launch(
+    layout: Layout, state: State, dead: list[Part], progress: Callable[[str], None]
+) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT
+    if parts.ETCD in {part.name for part in dead} and not network.range_is_free(state.octet):
+        raise SandboxError(
+            f"another sandbox took {network.service_range(state.octet)} while this one was down; "
+            f"stop that one, or start afresh: python -m sandbox stop --name {state.name}"
+        )
+    server_before = state.ports.get(parts.API_SERVER)
+    _choose_ports(state, dead)
+    if server_before not in (None, state.ports[parts.API_SERVER]):
+        progress("the API server's port was taken meanwhile: restarting all parts on another")
+        daemon.terminate(list(state.processes.values()))
+        dead = list(parts.PARTS)
+    parts.write_kubeconfigs(layout, state)
+    for part in dead:
+        progress(f"starting {part.name}")
+        _start_part(layout, state, part)
+        if part.name == parts.ETCD:
+            _wait_for_etcd(layout, state, deadline)
+        if part.name == parts.API_SERVER:
+            _wait_until(layout, state, deadline, "the API server is ready", _ready(layout))
+            _create_objects(layout, state)
+    _wait_until(layout, state, deadline, f"{state.nodes} nodes are Ready", _nodes_ready(layout))
+
+
+def _start_part(layout: Layout, state: State, part: Part) -> None:
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        # Nobody's settings in ~/.kwok or ~/.kube reach into a sandbox.
+        "HOME": str(layout.root),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONUNBUFFERED": "1",
+        **part.environment,
+    }
+    argv = part.argv(tools.find, layout, state)
+    state.processes[part.name] = daemon.spawn(argv, layout.log(part.name), environment)
+    state.save(layout.root)
+
+
+def _wait_for_etcd(layout: Layout, state: State, deadline: float) -> None:
+    address, port = network.own_address(state.octet), state.ports[parts.ETCD]
+    _wait_until(
+        layout,
+        state,
+        deadline,
+        "etcd listens",
+        lambda: network.answers(address, port),
+    )
+
+
+def _wait_until(
+    layout: Layout, state: State, deadline: float, what: str, check: Callable[[], bool]
+) -> None:
+    while not check():
+        for part in parts.PARTS:
+            if part.name in state.processes and not _alive(state, part):
+                raise SandboxError(_died(layout, state, part))
+        if time.monotonic() > deadline:
+            raise SandboxError(
+                f"waited {_START_TIMEOUT:.0f} s, but not yet: {what}; see the logs in {layout.logs}"
+            )
+        time.sleep(_POLL)
+
+
+def _ready(layout: Layout) -> Callable[[], bool]:
+    client = Client(layout.kubeconfig(parts.ADMIN))
+
+    def check() -> bool:
+        with contextlib.suppress(ApiError, OSError):
+            client.request("GET", "/readyz", timeout=5)
+            return True
+        return False
+
+    return check
+
+
+def _create_objects(layout: Layout, state: State) -> None:
+    client = Client(layout.kubeconfig(parts.ADMIN))
+    objects = [("/api/v1/nodes", nodes.node(index)) for index in range(state.nodes)]
+    objects += [("/apis/storage.k8s.io/v1/storageclasses", o) for o in nodes.storage_classes()]
+    for path, content in objects:
+        try:
+            client.request("POST", path, content)
+        except ApiError as error:
+            if error.code != HTTPStatus.CONFLICT:
+                raise
+
+
+def _nodes_ready(layout: Layout) -> Callable[[], bool]:
+    client = Client(layout.kubeconfig(parts.ADMIN))
+
+    def check() -> bool:
+        found = client.request("GET", "/api/v1/nodes")["items"]
+        return all(
+            not node["spec"].get("taints")
+            and any(
+                condition["type"] == "Ready" and condition["status"] == "True"
+                for condition in node["status"].get("conditions", ())
+            )
+            for node in found
+        )
+
+    return check
