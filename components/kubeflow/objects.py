@@ -187,13 +187,13 @@ def pod_references(template: Object) -> Iterator[PodReference]:
     Follows the PodSpec of the Kubernetes API, v1.34.
     """
     spec = template.get("spec") or {}
-    yield PodReference("ServiceAccount", "", service_account(template), "runs as it")
+    yield PodReference("ServiceAccount", "", service_account(template), "runs as")
     for secret in spec.get("imagePullSecrets") or []:
-        yield PodReference("Secret", "", secret["name"], "pulls images with it")
+        yield PodReference("Secret", "", secret["name"], "pulls images with")
     if name := spec.get("priorityClassName"):
-        yield PodReference("PriorityClass", "scheduling.k8s.io", name, "has its priority")
+        yield PodReference("PriorityClass", "scheduling.k8s.io", name, "has the priority")
     if name := spec.get("runtimeClassName"):
-        yield PodReference("RuntimeClass", "node.k8s.io", name, "runs in its runtime")
+        yield PodReference("RuntimeClass", "node.k8s.io", name, "runs in")
     for volume in spec.get("volumes") or []:
         yield from _volume_references(volume)
     for containers in ("initContainers", "containers"):
@@ -202,7 +202,7 @@ def pod_references(template: Object) -> Iterator[PodReference]:
 
 
 def _volume_references(volume: Object) -> Iterator[PodReference]:
-    where = f"mounts it as volume {volume.get('name')!r}"
+    where = f"has as volume {volume.get('name')!r}"
     projected = (volume.get("projected") or {}).get("sources") or []
     for source in (volume, *projected):
         config_map, secret = source.get("configMap"), source.get("secret")
@@ -218,7 +218,7 @@ def _volume_references(volume: Object) -> Iterator[PodReference]:
 
 
 def _environment_references(container: Object) -> Iterator[PodReference]:
-    where = f"container {container.get('name')!r} reads its environment from it"
+    where = f"sets the environment of container {container.get('name')!r} from"
     sources: Sequence[Object] = [
         *(container.get("envFrom") or []),
         *(e["valueFrom"] for e in container.get("env") or [] if e.get("valueFrom")),

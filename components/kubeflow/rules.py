@@ -177,7 +177,9 @@ def _pods(index: _Index, ref: Ref, body: Object) -> Iterator[Edge]:
         if needed.kind == "Secret":
             for maker in index.secret_makers(ref.namespace, needed.name):
                 rule = Rule.CERTIFICATE if maker.kind == "Certificate" else Rule.POD
-                reason = f"{needed.where}, filled by" if rule is Rule.CERTIFICATE else needed.where
+                reason = needed.where
+                if rule is Rule.CERTIFICATE:
+                    reason += f" the secret {needed.name!r}, which is filled by"
                 yield Edge(ref, maker, rule, reason)
             continue
         namespace = (
@@ -420,7 +422,7 @@ def _probe_needs(index: _Index, gate: Ref, probes: tuple[Object, ...]) -> Iterat
         if (template := pod_template(probe)) is not None:
             account = service_account(template)
             if target := index.find("ServiceAccount", "", ref.namespace, account):
-                needs.append(Edge(ref, target, Rule.POD, "runs as it"))
+                needs.append(Edge(ref, target, Rule.POD, "runs as"))
         for need in needs:
             yield Edge(gate, need.target, Rule.WEBHOOK, "tries it with an object that needs")
 
