@@ -1,0 +1,167 @@
+"""CustomResourceDefinitions whose bodies stay in a content-addressed store, not in Pulumi's state.
+
+Upstream's 71 definitions are 4 MB of JSON; the state holds their digests instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from provider import diff
+from provider.client import ApiError, Client, Object, Resource
+from provider.readiness import State, custom_resource_definition
+from provider.rpc import PluginError
+
+API_VERSION: Final = "apiextensions.k8s.io/v1"
+KIND: Final = "CustomResourceDefinition"
+FIELD_MANAGER: Final = "ml-platform"
+DIGEST: Final = re.compile(r"^sha256:([0-9a-f]{64})$")
+_INJECTED: Final = b"cert-manager.io/inject-ca-from"
+_FIRST_PAUSE: Final = 0.02  # seconds between looks at what is served, doubled up to the last one
+_LAST_PAUSE: Final = 0.25
+_LOOK: Final = 1.0  # seconds after which the definition itself is asked what is wrong
+
+
+def body_of(store: str, digest: str) -> bytes:
+    """The JSON of a definition, without the certificate authority that cert-manager injects.
+
+    Raises:
+        PluginError: it isn't there or isn't what its digest says.
+    """
+    match = DIGEST.match(digest)
+    if match is None:
+        raise PluginError(f"digest is {digest!r}; expected sha256: and 64 hexadecimal digits")
+    path = Path(store) / f"{match[1]}.json"
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise PluginError(
+            f"store: can't read {path}: {error.strerror}; render the manifests again"
+        ) from None
+    if hashlib.sha256(body).hexdigest() != match[1]:
+        raise PluginError(f"store: {path} is damaged: delete it and render the manifests again")
+    return _without_injected(body) if _INJECTED in body else body
+
+
+def _without_injected(body: bytes) -> bytes:
+    # Applied by force, a placeholder would undo the injection and break conversions for a while.
+    definition = orjson.loads(body)
+    webhook = (definition.get("spec", {}).get("conversion") or {}).get("webhook") or {}
+    if "caBundle" not in (webhook.get("clientConfig") or {}):
+        return body
+    del webhook["clientConfig"]["caBundle"]
+    return orjson.dumps(definition)
+
+
+class Definitions:
+    """Applies, reads and removes definitions on one API server."""
+
+    def __init__(self, client: Client, cancelled: threading.Event) -> None:
+        self._client = client
+        self._cancelled = cancelled
+
+    def resource(self) -> Resource:
+        """Where definitions are served."""
+        return self._client.resource(API_VERSION, KIND)
+
+    def apply(self, name: str, body: bytes, *, dry_run: bool) -> Object:
+        """Server-side apply; only the metadata of the answer."""
+        return self._client.apply(
+            self.resource(),
+            body,
+            "",
+            name,
+            field_manager=FIELD_MANAGER,
+            force=True,
+            dry_run=dry_run,
+            metadata_only=True,
+        )
+
+    def established(
+        self,
+        metadata: Mapping[str, Any],
+        kinds: Sequence[tuple[str, str]],
+        *,
+        timeout: float,
+        say: Callable[[str], None],
+    ) -> None:
+        """Wait until the definition is established and all its versions are served.
+
+        Discovery serves only established definitions, whose names were therefore accepted; it is
+        a hundredth of the size of the definition. A definition that was changed since it was made
+        is also asked itself, for its names may have been refused in the meantime.
+
+        Args:
+            metadata: of the applied definition.
+            kinds: (apiVersion, kind) of each served version.
+            timeout: seconds.
+            say: takes what is waited for.
+
+        Raises:
+            PluginError: its names are taken, or it is late.
+        """
+        name = str(metadata["name"])
+        self._client.forget(name.partition(".")[2])
+        deadline, looked = time.monotonic() + timeout, time.monotonic()
+        pause = _FIRST_PAUSE
+        while True:
+            missing = [kind for kind in kinds if not self._client.serves(*kind)]
+            if not missing and (metadata.get("generation", 1) == 1 or not self._lacks(name)):
+                return
+            now = time.monotonic()
+            waiting = f"waiting for {name} to be served as {', '.join(v for v, _ in missing)}"
+            if now - looked >= _LOOK:
+                looked = now
+                say(self._lacks(name) or waiting)
+            if self._cancelled.is_set() or now >= deadline:
+                raise PluginError(f"{waiting}: {self._lacks(name) or 'late'}")
+            self._cancelled.wait(pause)
+            pause = min(pause * 2, _LAST_PAUSE)
+
+    def _lacks(self, name: str) -> str:
+        verdict = custom_resource_definition(*self._judged(name))
+        if verdict.state is State.FAILED:
+            raise PluginError(f"{name}: {verdict.reason}")
+        return verdict.reason
+
+    def _judged(self, name: str) -> tuple[Object, Any]:
+        from provider.readiness import ALONE
+
+        return self._client.get(self.resource(), "", name), ALONE
+
+    def drift(self, live: Object, body: bytes) -> str:
+        """Empty while the live object has what `body` says, else a digest of what it has instead."""
+        wanted = diff.normalize(orjson.loads(body))
+        if not diff.changes(live, wanted, wanted):
+            return ""
+        found = orjson.dumps(diff.prune(live, wanted), option=orjson.OPT_SORT_KEYS)
+        return f"sha256:drifted-{hashlib.sha256(found).hexdigest()[:16]}"
+
+    def read(self, name: str) -> Object | None:
+        """The live definition, None if there is none."""
+        try:
+            return self._client.get(self.resource(), "", name)
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+
+    def delete(self, name: str) -> Object | None:
+        """Ask for removal; what lingers, None if it is gone."""
+        try:
+            answer = self._client.delete(self.resource(), "", name, propagation="Background")
+        except ApiError as error:
+            if error.code == 404:
+                return None
+            raise
+        finally:
+            self._client.forget(name.partition(".")[2])
+        return None if answer.get("kind") == "Status" else answer

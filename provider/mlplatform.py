@@ -1,0 +1,308 @@
+"""The plugin `pulumi-resource-mlplatform`: what the platform needs and no other provider offers.
+
+Types: `mlplatform:kubernetes:CustomResourceDefinition`, `mlplatform:kubernetes:AdmissionReady`.
+Configuration: `kubeconfig` (contents or path; secret), `clusterIdentifier`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import orjson
+
+from provider import settings
+from provider.admission import Gate, parse_webhook
+from provider.client import Client, Unreachable
+from provider.definitions import API_VERSION, DIGEST, KIND, Definitions, body_of
+from provider.informer import Informers
+from provider.kubeconfig import connect
+from provider.rpc import (
+    Call,
+    Change,
+    Difference,
+    Engine,
+    Failure,
+    Plugin,
+    PluginError,
+    Properties,
+    serve,
+)
+from provider.values import UNKNOWN, has_unknown, plain
+from provider.wait import NotReady, Waiter
+
+_TIMEOUT: Final = 600  # seconds, unless the resource says otherwise
+
+
+class Cluster:
+    """The API server and what works on it; connected to when first needed."""
+
+    def __init__(self, kubeconfig: str, cancelled: threading.Event) -> None:
+        self.client = Client(connect(kubeconfig), "ml-platform")
+        informers = Informers(self.client)
+        self.definitions = Definitions(self.client, cancelled)
+        self.gate = Gate(self.client, informers, cancelled)
+        self.waiter = Waiter(self.client, informers, cancelled)
+
+
+class Kind(ABC):
+    """One resource type."""
+
+    @abstractmethod
+    def check(self, inputs: Properties) -> list[Failure]:
+        """Bad inputs (plain, may hold unknowns)."""
+
+    @abstractmethod
+    def diff(self, olds: Properties, news: Properties) -> list[Change]:
+        """Changes (plain)."""
+
+    @abstractmethod
+    def write(self, plugin: MlPlatform, call: Call, inputs: Properties) -> tuple[str, Properties]:
+        """Create or update; id and outputs."""
+
+    @abstractmethod
+    def read(
+        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
+    ) -> tuple[str, Properties, Properties]:
+        """Live id, outputs and inputs."""
+
+    @abstractmethod
+    def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
+        """Remove."""
+
+
+class CustomResourceDefinition(Kind):
+    """A definition by digest.
+
+    Inputs: `name`; `digest` "sha256:<hex>"; `store`, the folder with `<hex>.json`; `summary`
+    {group, kind, scope, versions}. Outputs: the inputs and `uid`.
+    """
+
+    def check(self, inputs: Properties) -> list[Failure]:
+        """Types, and the form of the digest."""
+        failures = [
+            Failure(name, f"{name} is {inputs.get(name)!r}; it must be a text")
+            for name in ("name", "digest", "store")
+            if inputs.get(name) is not UNKNOWN
+            and not (isinstance(inputs.get(name), str) and inputs[name])
+        ]
+        digest = inputs.get("digest")
+        if isinstance(digest, str) and not DIGEST.match(digest):
+            reason = f"digest is {digest!r}; expected sha256: and 64 hexadecimal digits"
+            failures.append(Failure("digest", reason))
+        return failures
+
+    def diff(self, olds: Properties, news: Properties) -> list[Change]:
+        """Another folder for the store is no change; another name is another definition."""
+        return [
+            Change(key, "update" if key in olds else "add", replace=key == "name")
+            for key in ("name", "digest", "summary")
+            if key in news and olds.get(key) != news[key]
+        ]
+
+    def write(self, plugin: MlPlatform, call: Call, inputs: Properties) -> tuple[str, Properties]:
+        """Server-side apply of the body, then wait until every version is served."""
+        name = inputs["name"]
+        body = body_of(inputs["store"], inputs["digest"])
+        definitions = plugin.cluster.definitions
+        if call.preview:
+            live = definitions.apply(name, body, dry_run=True)
+            known = live["metadata"].get("generation", 1) > 1 or call.id
+            return "", {**inputs, "uid": live["metadata"]["uid"] if known else UNKNOWN}
+        live = definitions.apply(name, body, dry_run=False)
+        spec = orjson.loads(body)["spec"]
+        definitions.established(
+            live["metadata"],
+            [
+                (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
+                for version in spec["versions"]
+                if version.get("served")
+            ],
+            timeout=call.timeout or _TIMEOUT,
+            say=lambda text: plugin.engine.status(call.urn, text),
+        )
+        return name, {**inputs, "uid": live["metadata"]["uid"]}
+
+    def read(
+        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
+    ) -> tuple[str, Properties, Properties]:
+        """The digest says `sha256:drifted-…` while the live definition differs from the body."""
+        live = plugin.cluster.definitions.read(call.id)
+        if live is None:
+            return "", {}, {}
+        known = inputs or {key: value for key, value in state.items() if key != "uid"}
+        drift = ""
+        if DIGEST.match(str(known.get("digest"))):
+            body = body_of(known["store"], known["digest"])
+            drift = plugin.cluster.definitions.drift(live, body)
+        found = {**known, "name": call.id, **({"digest": drift} if drift else {})}
+        return call.id, {**found, "uid": live["metadata"]["uid"]}, found
+
+    def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
+        """Remove the definition, and with it its objects; wait until it is gone."""
+        lingering = plugin.cluster.definitions.delete(call.id)
+        if lingering is None:
+            return
+        try:
+            plugin.cluster.waiter.gone(
+                {**lingering, "apiVersion": API_VERSION, "kind": KIND},
+                timeout=call.timeout or _TIMEOUT,
+                status=lambda text: plugin.engine.status(call.urn, text),
+            )
+        except NotReady as error:
+            raise PluginError(str(error)) from None
+
+
+class AdmissionReady(Kind):
+    """A gate: exists once admission webhooks answer.
+
+    Inputs: `webhooks`, a list of {configuration: "<kind>/<name>", webhook}; `probes`, objects that they
+    admit, sent as dry runs; `timeoutSeconds`, 600 by default. Outputs: the inputs.
+    """
+
+    def check(self, inputs: Properties) -> list[Failure]:
+        """The form of every webhook, probe and the timeout."""
+        failures = []
+        webhooks, probes = inputs.get("webhooks"), inputs.get("probes", [])
+        if not isinstance(webhooks, list) and webhooks is not UNKNOWN:
+            failures.append(Failure("webhooks", f"webhooks is {webhooks!r}; it must be a list"))
+        for index, webhook in enumerate(webhooks if isinstance(webhooks, list) else ()):
+            try:
+                if not has_unknown(webhook):
+                    parse_webhook(webhook)
+            except ValueError as error:
+                failures.append(Failure(f"webhooks[{index}]", str(error)))
+        for index, probe in enumerate(probes if isinstance(probes, list) else ()):
+            if isinstance(probe, dict) and not (probe.get("apiVersion") and probe.get("kind")):
+                reason = "a probe is a Kubernetes object: it needs `apiVersion` and `kind`"
+                failures.append(Failure(f"probes[{index}]", reason))
+        timeout = inputs.get("timeoutSeconds", _TIMEOUT)
+        if timeout is not UNKNOWN and not (isinstance(timeout, int) and timeout > 0):
+            reason = f"timeoutSeconds is {timeout!r}; it must be a number of seconds above 0"
+            failures.append(Failure("timeoutSeconds", reason))
+        return failures
+
+    def diff(self, olds: Properties, news: Properties) -> list[Change]:
+        """Other webhooks or probes are asked anew; a timeout changes nothing that is there."""
+        return [
+            Change(key, "update" if key in olds else "add")
+            for key in ("webhooks", "probes")
+            if olds.get(key, []) != news.get(key, [])
+        ]
+
+    def write(self, plugin: MlPlatform, call: Call, inputs: Properties) -> tuple[str, Properties]:
+        """Wait until the webhooks answer; nothing is asked in a preview."""
+        if not call.preview:
+            plugin.cluster.gate.pass_through(
+                [parse_webhook(webhook) for webhook in inputs["webhooks"]],
+                inputs.get("probes", []),
+                timeout=call.timeout or inputs.get("timeoutSeconds", _TIMEOUT),
+                say=lambda text: plugin.engine.status(call.urn, text),
+            )
+        return call.name, inputs
+
+    def read(
+        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
+    ) -> tuple[str, Properties, Properties]:
+        """What it was: a gate that was passed."""
+        return call.id, state, inputs
+
+    def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
+        """Nothing was made, so nothing is removed."""
+
+
+_KINDS: Final[Mapping[str, Kind]] = {
+    "mlplatform:kubernetes:CustomResourceDefinition": CustomResourceDefinition(),
+    "mlplatform:kubernetes:AdmissionReady": AdmissionReady(),
+}
+
+
+def _kind(token: str) -> Kind:
+    if token not in _KINDS:
+        raise PluginError(f"{token}: unknown type; there are {', '.join(_KINDS)}")
+    return _KINDS[token]
+
+
+class MlPlatform(Plugin):
+    """Provider `mlplatform`."""
+
+    name = "mlplatform"
+    version = "0.1.0"
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self._kubeconfig = ""
+        self._connecting = threading.Lock()
+        self._cluster: Cluster | None = None
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster of the kubeconfig."""
+        with self._connecting:
+            if self._cluster is None:
+                self._cluster = Cluster(self._kubeconfig, self.cancelled)
+            return self._cluster
+
+    def check_config(self, olds: Properties, news: Properties) -> Sequence[Failure]:
+        """A kubeconfig is needed: this provider never falls back on the user's own."""
+        if plain(news.get("kubeconfig")):
+            return []
+        return [Failure("kubeconfig", "kubeconfig is not set: give the contents of a kubeconfig")]
+
+    def diff_config(self, olds: Properties, news: Properties) -> Difference:
+        """As the Kubernetes provider: another cluster replaces everything."""
+        return settings.difference(olds, news)
+
+    def configure(self, variables: Mapping[str, str]) -> None:
+        """Take the kubeconfig."""
+        self._kubeconfig = variables.get("kubeconfig", "")
+
+    def check(
+        self, call: Call, olds: Properties, news: Properties
+    ) -> tuple[Properties, Sequence[Failure]]:
+        """Inputs as they are, and what is wrong with them."""
+        return news, _kind(call.type).check(plain(news))
+
+    def diff(self, call: Call, olds: Properties, news: Properties) -> Difference:
+        """Compare state and inputs; makes no request."""
+        changes = _kind(call.type).diff(plain(olds), plain(news))
+        return Difference(changes)
+
+    def create(self, call: Call, inputs: Properties) -> tuple[str, Properties]:
+        """Make it; a preview whose cluster or inputs aren't there yet shows the inputs."""
+        if call.preview and has_unknown(inputs):
+            return "", inputs
+        try:
+            identifier, outputs = _kind(call.type).write(self, call, plain(inputs))
+        except Unreachable as error:
+            if not call.preview:
+                raise
+            self.engine.warning(call.urn, str(error))
+            return "", inputs
+        return ("" if call.preview else identifier), outputs
+
+    def update(self, call: Call, olds: Properties, news: Properties) -> Properties:
+        """Change it, in the same way as it is made."""
+        return self.create(call, news)[1]
+
+    def read(
+        self, call: Call, state: Properties, inputs: Properties
+    ) -> tuple[str, Properties, Properties]:
+        """The live state."""
+        return _kind(call.type).read(self, call, plain(state), plain(inputs))
+
+    def delete(self, call: Call, state: Properties) -> None:
+        """Remove it."""
+        _kind(call.type).delete(self, call, plain(state))
+
+
+def main() -> None:
+    """Entry of the plugin."""
+    serve(MlPlatform, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()
