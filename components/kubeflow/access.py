@@ -1,0 +1,350 @@
+"""Who may enter the platform: no credential that upstream publishes survives in the objects.
+
+Values are only placed, never read or encoded: a secret may be a `pulumi.Output` whose value is not
+known while the objects are planned. Secrets therefore go into `stringData`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import bcrypt
+import orjson
+import yaml
+
+from components.kubeflow.objects import Object
+from components.kubeflow.yamljson import YamlError, load_all
+
+DEFAULT_EMAIL = "user@example.com"
+"""Upstream's user."""
+
+# kubeflow/manifests: common/dex, common/oauth2-proxy, applications/pipeline, back to v1.3.
+_KNOWN_VALUES: Mapping[str, str] = {
+    "$2y$12$4K/VkmDd1q1Orb3xAt82zu8gk7Ad6ReFR4LCP9UeYE90NLiN9Df72": "the hash of 12341234",
+    "$2y$12$ruoM7FqXrpVgaol44eRZW.4HWS8SAvg6KYVVSCIwKQPBmTpCm.EeO": "the hash of 12341234",
+    "12341234": "upstream's password",
+    "pUBnBOY80SnXgjibTYM9ZWNzY2xreNGQok": "upstream's OIDC client secret",
+    "7d16fee92f8d11b8940b081b3f8b8acb": "upstream's cookie secret",
+    "minio123": "upstream's object store key",
+}
+_DEX_CONFIG = "config.yaml"
+_DEX_HASH = "DEX_USER_PASSWORD"
+_EMPTY_PASSWORD = "MYSQL_ALLOW_EMPTY_PASSWORD"  # noqa: S105 - the name of a variable
+_ROOT_PASSWORD = "MYSQL_ROOT_PASSWORD"  # noqa: S105 - the name of a variable
+_BCRYPT_LIMIT = 72
+
+
+class AccessError(ValueError):
+    """A credential that cannot be used, or one of upstream's that is still in an object."""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """The credentials of one installation.
+
+    `user_email` is plain text; every other field may be a `pulumi.Output`. `password_hash` is
+    bcrypt's, `cookie_secret` base64 of 32 bytes, `object_store_access_key` at least 3 characters
+    and `object_store_secret_key` at least 8.
+    """
+
+    user_email: str
+    password_hash: Any = field(repr=False)
+    oidc_client_secret: Any = field(repr=False)
+    cookie_secret: Any = field(repr=False)
+    object_store_access_key: Any = field(repr=False)
+    object_store_secret_key: Any = field(repr=False)
+    pipelines_database_password: Any = field(repr=False)
+    katib_database_password: Any = field(repr=False)
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """A credential of upstream's: the object, the path in it, and what was found there."""
+
+    object: str
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.object} has {self.what} at {self.path}"
+
+
+def _letters(size: int) -> Callable[[Callable[[int], bytes]], str]:
+    # Letters and digits only: the values go through command lines and connection strings.
+    return lambda randbytes: base64.b32encode(randbytes(size)).decode().rstrip("=").lower()
+
+
+_GENERATED: Mapping[str, Callable[[Callable[[int], bytes]], str]] = {
+    "password": _letters(15),
+    "oidc_client_secret": _letters(25),
+    "cookie_secret": lambda randbytes: base64.urlsafe_b64encode(randbytes(32)).decode(),
+    "object_store_access_key": _letters(10),
+    "object_store_secret_key": _letters(25),
+    "pipelines_database_password": _letters(20),
+    "katib_database_password": _letters(20),
+}
+
+
+def generate(
+    kept: Mapping[str, str], randbytes: Callable[[int], bytes] = secrets.token_bytes
+) -> dict[str, str]:
+    """The secrets of an installation: those in `kept` as they are, the missing ones new.
+
+    The names are the fields of `Credentials`, and `password` for the user's password. The result
+    is decided by `kept` and what `randbytes` gives; the state keeps it from then on.
+    """
+    return {name: kept.get(name) or make(randbytes) for name, make in _GENERATED.items()}
+
+
+def hash_password(password: str, kept: str | None = None, cost: int = 10) -> str:
+    """A bcrypt hash of the password: `kept`, if that is one, so that nothing changes needlessly.
+
+    Raises:
+        AccessError: the password is empty, longer than bcrypt's 72 bytes, or holds a NUL.
+    """
+    encoded = password.encode()
+    if not encoded or len(encoded) > _BCRYPT_LIMIT or b"\0" in encoded:
+        raise AccessError(
+            f"kubeflow:userPassword has {len(encoded)} bytes; "
+            f"give it 1 to {_BCRYPT_LIMIT} bytes without NUL"
+        )
+    if kept is not None and verify(password, kept):
+        return kept
+    return bcrypt.hashpw(encoded, bcrypt.gensalt(cost)).decode()
+
+
+def verify(password: str, password_hash: str) -> bool:
+    """Whether the bcrypt hash is of the password; False for text that is no hash."""
+    try:
+        return bcrypt.checkpw(password.encode(), password_hash.encode())
+    except ValueError:
+        return False
+
+
+def dashboard_url(port: int = 8080) -> str:
+    """Where the dashboard is once `port_forward_command` runs with the same local port."""
+    return f"http://localhost:{port}"
+
+
+def port_forward_command(port: int = 8080, kubeconfig: str | None = None) -> str:
+    """The command that brings the ingress gateway to a local port until it is stopped."""
+    option = f" --kubeconfig {kubeconfig}" if kubeconfig else ""
+    return (
+        f"kubectl{option} port-forward --namespace istio-system "
+        f"service/istio-ingressgateway {port}:80"
+    )
+
+
+def secure(objects: Sequence[Object], credentials: Credentials) -> list[dict[str, Any]]:
+    """The objects with upstream's credentials replaced; what is not there is not needed.
+
+    Only changed objects are copied.
+
+    Raises:
+        AccessError: a credential of upstream's is somewhere else; every place is named.
+    """
+    result = [_secured(body, credentials) for body in objects]
+    if found := find_defaults(result, credentials.user_email):
+        raise AccessError(
+            "credentials that anybody can read in kubeflow/manifests are left; "
+            "replace them by a patch or a transform:\n"
+            + "\n".join(f"  {finding}" for finding in found)
+        )
+    return result
+
+
+def find_defaults(objects: Iterable[Object], user_email: str = "") -> list[Finding]:
+    """Where upstream's published credentials are in the objects.
+
+    Upstream's user counts as one unless it is the `user_email` that was chosen.
+    """
+    known = dict(_KNOWN_VALUES)
+    if user_email != DEFAULT_EMAIL:
+        known[DEFAULT_EMAIL] = "upstream's user"
+    needles = [value.encode() for value in known]
+    found: set[Finding] = set()
+    for body in objects:
+        content = orjson.dumps(body, default=lambda _: None)
+        if body["kind"] == "Secret":
+            found.update(_in_secret(body, known))
+        if any(needle in content for needle in needles):
+            found.update(_known_values(body, known))
+        if _EMPTY_PASSWORD.encode() in content:
+            found.update(_empty_passwords(body))
+    return sorted(found)
+
+
+# --- finding ---------------------------------------------------------------------------------
+
+
+def _known_values(body: Object, known: Mapping[str, str]) -> Iterator[Finding]:
+    for path, text in _texts(body):
+        for value, what in known.items():
+            if value in text:
+                yield Finding(_name(body), path, what)
+
+
+def _in_secret(body: Object, known: Mapping[str, str]) -> Iterator[Finding]:
+    """Defaults in a Secret: those that base64 hides, and words too common to look for elsewhere."""
+    for key, value in _values(body):
+        path = f"{'stringData' if key in (body.get('stringData') or {}) else 'data'}.{key}"
+        for text, what in known.items():
+            if text in value:
+                yield Finding(_name(body), path, what)
+        word = key.lower().replace("-", "").replace("_", "")
+        if word.endswith("password") and value in ("", "test", "root", "password"):
+            yield Finding(_name(body), path, f"the password {value!r}")
+        if word == "accesskey" and value == "minio":
+            yield Finding(_name(body), path, "upstream's object store user")
+
+
+def _values(secret: Object) -> Iterator[tuple[str, str]]:
+    """The values of a Secret that are known; `stringData` wins, as in the API server."""
+    plain = secret.get("stringData") or {}
+    for key, value in plain.items():
+        if isinstance(value, str):
+            yield key, value
+    for key, value in (secret.get("data") or {}).items():
+        if isinstance(value, str) and key not in plain:
+            try:
+                yield key, base64.b64decode(value, validate=False).decode(errors="replace")
+            except binascii.Error:
+                continue
+
+
+def _empty_passwords(body: Object) -> Iterator[Finding]:
+    for path, container in _containers(body):
+        for entry in container.get("env") or []:
+            if entry.get("name") == _EMPTY_PASSWORD:
+                yield Finding(_name(body), f"{path}.env", "a database without a password")
+
+
+def _texts(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _texts(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, f"{path}[{index}]")
+
+
+# --- replacing -------------------------------------------------------------------------------
+
+
+def _secured(body: Object, credentials: Credentials) -> dict[str, Any]:
+    kind = body["kind"]
+    if kind == "Secret":
+        return _secret(body, credentials)
+    if kind == "ConfigMap":
+        return _config_map(body, credentials)
+    if kind == "Profile":
+        return _profile(body, credentials)
+    if kind in ("Deployment", "StatefulSet"):
+        return _database(body)
+    return dict(body)
+
+
+def _secret(body: Object, credentials: Credentials) -> dict[str, Any]:
+    """Places credentials by the Secret's keys; its name may carry a suffix of its content."""
+    keys = {*(body.get("data") or {}), *(body.get("stringData") or {})}
+    name = str(body["metadata"]["name"])
+    placed: dict[str, Any] = {}
+    if _DEX_HASH in keys:
+        placed[_DEX_HASH] = credentials.password_hash
+    if "OIDC_CLIENT_SECRET" in keys:
+        placed["OIDC_CLIENT_SECRET"] = credentials.oidc_client_secret
+    if {"client-secret", "cookie-secret"} <= keys:
+        placed["client-secret"] = credentials.oidc_client_secret
+        placed["cookie-secret"] = credentials.cookie_secret
+    if name == "mlpipeline-minio-artifact":
+        placed["accesskey"] = credentials.object_store_access_key
+        placed["secretkey"] = credentials.object_store_secret_key
+    if name == "mysql-secret":
+        placed["password"] = credentials.pipelines_database_password
+    if name == "katib-mysql-secrets":
+        placed[_ROOT_PASSWORD] = credentials.katib_database_password
+    if not placed:
+        return dict(body)
+    result = dict(body)
+    data = {key: value for key, value in (body.get("data") or {}).items() if key not in placed}
+    result.pop("data", None)
+    if data:
+        result["data"] = data
+    result["stringData"] = {**(body.get("stringData") or {}), **placed}
+    return result
+
+
+def _config_map(body: Object, credentials: Credentials) -> dict[str, Any]:
+    data = body.get("data") or {}
+    name = str(body["metadata"]["name"])
+    changed: dict[str, str] = {}
+    if name == "dex" and _DEX_CONFIG in data:
+        changed[_DEX_CONFIG] = _dex_config(data[_DEX_CONFIG], credentials.user_email)
+    if name.startswith("default-install-config") and data.get("user") == DEFAULT_EMAIL:
+        changed["user"] = credentials.user_email
+    return {**body, "data": {**data, **changed}} if changed else dict(body)
+
+
+def _dex_config(text: str, email: str) -> str:
+    """Dex's configuration with its user renamed, the hash read from the environment."""
+    try:
+        (config,) = load_all(text)
+        users = config.get("staticPasswords") or []
+    except (YamlError, ValueError, AttributeError) as error:
+        raise AccessError(f"ConfigMap/auth/dex: {_DEX_CONFIG} is no Dex configuration") from error
+    for user in users:
+        if user.get("email") == DEFAULT_EMAIL:
+            user.pop("hash", None)
+            user.update(email=email, hashFromEnv=_DEX_HASH)
+    dumped: str = yaml.safe_dump(config, sort_keys=False)
+    return dumped
+
+
+def _profile(body: Object, credentials: Credentials) -> dict[str, Any]:
+    owner = (body.get("spec") or {}).get("owner") or {}
+    if owner.get("name") != DEFAULT_EMAIL:
+        return dict(body)
+    return {**body, "spec": {**body["spec"], "owner": {**owner, "name": credentials.user_email}}}
+
+
+def _database(body: Object) -> dict[str, Any]:
+    """A MySQL that upstream starts without a password: its clients' Secret gives it one."""
+    if not any(
+        entry.get("name") == _EMPTY_PASSWORD
+        for _, container in _containers(body)
+        for entry in container.get("env") or []
+    ):
+        return dict(body)
+    result: dict[str, Any] = deepcopy(dict(body))
+    for _, container in _containers(result):
+        variables = container.get("env") or []
+        own = [entry for entry in variables if entry.get("name") != _EMPTY_PASSWORD]
+        if len(own) == len(variables):
+            continue
+        if not any(entry.get("name") == _ROOT_PASSWORD for entry in own):
+            reference = {"name": "mysql-secret", "key": "password"}
+            own.insert(0, {"name": _ROOT_PASSWORD, "valueFrom": {"secretKeyRef": reference}})
+        container["env"] = own
+    return result
+
+
+def _containers(body: Object) -> Iterator[tuple[str, dict[str, Any]]]:
+    template = (body.get("spec") or {}).get("template") or {}
+    spec = template.get("spec") or {}
+    for kind in ("initContainers", "containers"):
+        for index, container in enumerate(spec.get(kind) or []):
+            yield f"spec.template.spec.{kind}[{index}]", container
+
+
+def _name(body: Object) -> str:
+    metadata = body["metadata"]
+    parts = (body["kind"], metadata.get("namespace"), metadata["name"])
+    return "/".join(part for part in parts if part)
