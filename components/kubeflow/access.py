@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -18,7 +19,7 @@ import bcrypt
 import orjson
 import yaml
 
-from components.kubeflow.objects import Object
+from components.kubeflow.objects import Object, pod_references, pod_template
 from components.kubeflow.yamljson import YamlError, load_all
 
 DEFAULT_EMAIL = "user@example.com"
@@ -38,6 +39,8 @@ _DEX_HASH = "DEX_USER_PASSWORD"
 _EMPTY_PASSWORD = "MYSQL_ALLOW_EMPTY_PASSWORD"  # noqa: S105 - the name of a variable
 _ROOT_PASSWORD = "MYSQL_ROOT_PASSWORD"  # noqa: S105 - the name of a variable
 _BCRYPT_LIMIT = 72
+_PIPELINES_DATABASE = "mysql-secret"
+_DIGEST_ANNOTATION = "ml-platform/credentials"
 
 
 class AccessError(ValueError):
@@ -141,15 +144,32 @@ def port_forward_command(port: int = 8080, kubeconfig: str | None = None) -> str
     )
 
 
-def secure(objects: Sequence[Object], credentials: Credentials) -> list[dict[str, Any]]:
+def digest(values: Sequence[str]) -> str:
+    """A short digest of credentials that are known: 16 hexadecimal digits of SHA-256."""
+    return hashlib.sha256("\0".join(values).encode()).hexdigest()[:16]
+
+
+def secure(
+    objects: Sequence[Object],
+    credentials: Credentials,
+    summarise: Callable[[Sequence[Any]], Any] = digest,
+) -> list[dict[str, Any]]:
     """The objects with upstream's credentials replaced; what is not there is not needed.
 
-    Only changed objects are copied.
+    Pods that read a credential carry `summarise` of those they read as an annotation, so that a
+    changed one restarts them; with outputs for values it is
+    `lambda values: pulumi.Output.all(*values).apply(digest)`.
 
     Raises:
         AccessError: a credential of upstream's is somewhere else; every place is named.
     """
-    result = [_secured(body, credentials) for body in objects]
+    result, placed = [], {}
+    for body in objects:
+        secured, values = _secured(body, credentials)
+        result.append(secured)
+        if values:
+            placed[_reference(body)] = values
+    result = [_restarted(body, placed, summarise) for body in result]
     if found := find_defaults(result, credentials.user_email):
         raise AccessError(
             "credentials that anybody can read in kubeflow/manifests are left; "
@@ -238,21 +258,24 @@ def _texts(value: object, path: str = "") -> Iterator[tuple[str, str]]:
 
 # --- replacing -------------------------------------------------------------------------------
 
+_Placed = list[Any]
+"""The credentials that were put into an object, in a fixed order."""
 
-def _secured(body: Object, credentials: Credentials) -> dict[str, Any]:
+
+def _secured(body: Object, credentials: Credentials) -> tuple[dict[str, Any], _Placed]:
     kind = body["kind"]
     if kind == "Secret":
         return _secret(body, credentials)
     if kind == "ConfigMap":
         return _config_map(body, credentials)
     if kind == "Profile":
-        return _profile(body, credentials)
+        return _profile(body, credentials), []
     if kind in ("Deployment", "StatefulSet"):
-        return _database(body)
-    return dict(body)
+        return _database(body), []
+    return dict(body), []
 
 
-def _secret(body: Object, credentials: Credentials) -> dict[str, Any]:
+def _secret(body: Object, credentials: Credentials) -> tuple[dict[str, Any], _Placed]:
     """Places credentials by the Secret's keys; its name may carry a suffix of its content."""
     keys = {*(body.get("data") or {}), *(body.get("stringData") or {})}
     name = str(body["metadata"]["name"])
@@ -267,22 +290,22 @@ def _secret(body: Object, credentials: Credentials) -> dict[str, Any]:
     if name == "mlpipeline-minio-artifact":
         placed["accesskey"] = credentials.object_store_access_key
         placed["secretkey"] = credentials.object_store_secret_key
-    if name == "mysql-secret":
+    if name == _PIPELINES_DATABASE:
         placed["password"] = credentials.pipelines_database_password
     if name == "katib-mysql-secrets":
         placed[_ROOT_PASSWORD] = credentials.katib_database_password
     if not placed:
-        return dict(body)
+        return dict(body), []
     result = dict(body)
     data = {key: value for key, value in (body.get("data") or {}).items() if key not in placed}
     result.pop("data", None)
     if data:
         result["data"] = data
     result["stringData"] = {**(body.get("stringData") or {}), **placed}
-    return result
+    return result, list(placed.values())
 
 
-def _config_map(body: Object, credentials: Credentials) -> dict[str, Any]:
+def _config_map(body: Object, credentials: Credentials) -> tuple[dict[str, Any], _Placed]:
     data = body.get("data") or {}
     name = str(body["metadata"]["name"])
     changed: dict[str, str] = {}
@@ -290,7 +313,9 @@ def _config_map(body: Object, credentials: Credentials) -> dict[str, Any]:
         changed[_DEX_CONFIG] = _dex_config(data[_DEX_CONFIG], credentials.user_email)
     if name.startswith("default-install-config") and data.get("user") == DEFAULT_EMAIL:
         changed["user"] = credentials.user_email
-    return {**body, "data": {**data, **changed}} if changed else dict(body)
+    if not changed:
+        return dict(body), []
+    return {**body, "data": {**data, **changed}}, [credentials.user_email]
 
 
 def _dex_config(text: str, email: str) -> str:
@@ -330,10 +355,31 @@ def _database(body: Object) -> dict[str, Any]:
         if len(own) == len(variables):
             continue
         if not any(entry.get("name") == _ROOT_PASSWORD for entry in own):
-            reference = {"name": "mysql-secret", "key": "password"}
+            reference = {"name": _PIPELINES_DATABASE, "key": "password"}
             own.insert(0, {"name": _ROOT_PASSWORD, "valueFrom": {"secretKeyRef": reference}})
         container["env"] = own
     return result
+
+
+def _restarted(
+    body: dict[str, Any],
+    placed: Mapping[tuple[str, str, str], _Placed],
+    summarise: Callable[[Sequence[Any]], Any],
+) -> dict[str, Any]:
+    template = (body.get("spec") or {}).get("template")
+    if template is None or pod_template(body) is None:
+        return body
+    namespace = str(body["metadata"].get("namespace") or "")
+    read = dict.fromkeys((r.kind, namespace, r.name) for r in pod_references(template))
+    values = [value for reference in sorted(read) for value in placed.get(reference, [])]
+    if not values:
+        return body
+    metadata = dict(template.get("metadata") or {})
+    metadata["annotations"] = {
+        **(metadata.get("annotations") or {}),
+        _DIGEST_ANNOTATION: summarise(values),
+    }
+    return {**body, "spec": {**body["spec"], "template": {**template, "metadata": metadata}}}
 
 
 def _containers(body: Object) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -344,7 +390,10 @@ def _containers(body: Object) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"spec.template.spec.{kind}[{index}]", container
 
 
-def _name(body: Object) -> str:
+def _reference(body: Object) -> tuple[str, str, str]:
     metadata = body["metadata"]
-    parts = (body["kind"], metadata.get("namespace"), metadata["name"])
-    return "/".join(part for part in parts if part)
+    return (str(body["kind"]), str(metadata.get("namespace") or ""), str(metadata["name"]))
+
+
+def _name(body: Object) -> str:
+    return "/".join(part for part in _reference(body) if part)

@@ -39,8 +39,7 @@ _KEPT = 16
 _FORMAT = 1
 _HEADER = b'{"sha256":"%s","objects":'
 _HEADER_SIZE = len(_HEADER % (b"0" * 64))
-_IDENTITY = re.compile(r"already registered id: (\S+)")
-_NOISE = re.compile(r"^(Error: )?(accumulating resources: accumulation err=.*': )?", re.DOTALL)
+_NOISE = re.compile(r"^Error: |accumulating resources: accumulation err=.*': | with config: `.*`")
 # A kustomize run is short-lived: less collecting costs memory (250 MB a run) and saves a quarter
 # of its time.
 _ENVIRONMENT = {"GOGC": "400"}
@@ -205,10 +204,10 @@ def _run(kustomize: Path, folder: Path, what: str) -> list[dict[str, Any]]:
 
 
 def _reason(stderr: str) -> str:
-    """The line of kustomize's error output that tells what is wrong."""
+    """What kustomize's error output says is wrong, on one line, without the way it got there."""
     lines = [line for line in stderr.splitlines() if line and not line.startswith("# Warning")]
-    text = next((line for line in lines if line.startswith("Error:")), " ".join(lines))
-    return _NOISE.sub("", text) or "kustomize failed without a word"
+    start = next((i for i, line in enumerate(lines) if line.startswith("Error:")), 0)
+    return _NOISE.sub("", " ".join(lines[start:])) or "kustomize failed without a word"
 
 
 def _identity_of(body: Mapping[str, Any]) -> tuple[str, ...]:
