@@ -257,4 +257,6 @@ class _Seen:
 
 
 def _list(services: Mapping[Webhook, str]) -> str:
-    return "; ".join(f"{webhook}, {service}" for webhook, service in services.items()) or "no webhook"
+    return (
+        "; ".join(f"{webhook}, {service}" for webhook, service in services.items()) or "no webhook"
+    )

@@ -177,7 +177,9 @@ class Client:
     def _unreachable(self, error: Exception) -> Unreachable:
         cause = getattr(error, "reason", None) or error
         text = "connection refused" if "refused" in str(cause) else str(cause)
-        hint = "" if not isinstance(cause, NewConnectionError | MaxRetryError) else "; is it running?"
+        hint = (
+            "" if not isinstance(cause, NewConnectionError | MaxRetryError) else "; is it running?"
+        )
         return Unreachable(
             f"configured Kubernetes cluster is unreachable: {self._connection.server}: {text}{hint}"
         )
@@ -243,7 +245,7 @@ class Client:
         """Read one object."""
         return self.request("GET", resource.path(namespace, name))
 
-    def list(
+    def find(
         self, resource: Resource, namespace: str = "", *, selector: str = "", fields: str = ""
     ) -> list[Object]:
         """Read the objects of a kind, of all namespaces by default."""

@@ -17,7 +17,7 @@ import orjson
 
 from provider import diff
 from provider.client import ApiError, Client, Object, Resource
-from provider.readiness import State, custom_resource_definition
+from provider.readiness import ALONE, State, custom_resource_definition
 from provider.rpc import PluginError
 
 API_VERSION: Final = "apiextensions.k8s.io/v1"
@@ -127,18 +127,14 @@ class Definitions:
             pause = min(pause * 2, _LAST_PAUSE)
 
     def _lacks(self, name: str) -> str:
-        verdict = custom_resource_definition(*self._judged(name))
+        live = self._client.get(self.resource(), "", name)
+        verdict = custom_resource_definition(live, ALONE)
         if verdict.state is State.FAILED:
             raise PluginError(f"{name}: {verdict.reason}")
         return verdict.reason
 
-    def _judged(self, name: str) -> tuple[Object, Any]:
-        from provider.readiness import ALONE
-
-        return self._client.get(self.resource(), "", name), ALONE
-
     def drift(self, live: Object, body: bytes) -> str:
-        """Empty while the live object has what `body` says, else a digest of what it has instead."""
+        """Empty while the live object is as `body` says, else a digest of what it is instead."""
         wanted = diff.normalize(orjson.loads(body))
         if not diff.changes(live, wanted, wanted):
             return ""

@@ -32,11 +32,29 @@ READ_ONLY: Final = (
 )
 _ABSENT: Final = object()
 _QUANTITIES: Final = frozenset(
-    "limits requests capacity hard allocatable overhead default defaultRequest max min".split()
+    [
+        "limits",
+        "requests",
+        "capacity",
+        "hard",
+        "allocatable",
+        "overhead",
+        "default",
+        "defaultRequest",
+        "max",
+        "min",
+    ]
 )
 _SIZES: Final = frozenset({"sizeLimit", "divisor", "averageValue"})
 _SUFFIXES: Final = {
-    **{s: Decimal(10) ** e for s, e in zip("n u m k M G T P E".split(), (-9, -6, -3, 3, 6, 9, 12, 15, 18), strict=True)},
+    **{
+        s: Decimal(10) ** e
+        for s, e in zip(
+            ["n", "u", "m", "k", "M", "G", "T", "P", "E"],
+            (-9, -6, -3, 3, 6, 9, 12, 15, 18),
+            strict=True,
+        )
+    },
     **{f"{s}i": Decimal(1024) ** e for e, s in enumerate("KMGTPE", start=1)},
     "": Decimal(1),
 }
@@ -50,7 +68,7 @@ def built_in(api_version: str) -> bool:
 
 
 def _project_group(group: str) -> bool:
-    # Custom resources of Kubernetes projects: gateway.networking.k8s.io, metrics.k8s.io and the like.
+    # Kubernetes projects have custom resources too: gateway.networking.k8s.io, metrics.k8s.io.
     return group not in {
         "admissionregistration.k8s.io",
         "apiextensions.k8s.io",
@@ -112,7 +130,10 @@ def normalize(obj: Object) -> Object:
 def is_definition(obj: Mapping[str, Any]) -> bool:
     """Whether the object is a CustomResourceDefinition."""
     version = str(obj.get("apiVersion") or "")
-    return version.startswith("apiextensions.k8s.io/") and obj.get("kind") == "CustomResourceDefinition"
+    return (
+        version.startswith("apiextensions.k8s.io/")
+        and obj.get("kind") == "CustomResourceDefinition"
+    )
 
 
 def _normalize_secret(secret: Object) -> None:
@@ -248,14 +269,14 @@ def without_ignored(found: Sequence[Change], ignored: Sequence[str]) -> list[Cha
 
 _SELECTOR: Final = ("spec.selector",)
 _VOLUME_SOURCES: Final = (
-    "awsElasticBlockStore azureDisk azureFile cephfs cinder csi fc flexVolume flocker gcePersistentDisk "
-    "glusterfs hostPath iscsi local nfs photonPersistentDisk portworxVolume quobyte rbd scaleIO "
-    "storageos vsphereVolume"
+    "awsElasticBlockStore azureDisk azureFile cephfs cinder csi fc flexVolume flocker "
+    "gcePersistentDisk glusterfs hostPath iscsi local nfs photonPersistentDisk portworxVolume "
+    "quobyte rbd scaleIO storageos vsphereVolume"
 )
 _POD_FIELDS: Final = (
-    "affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks hostAliases hostIPC "
-    "hostNetwork hostPID hostname imagePullSecrets nodeName nodeSelector overhead preemptionPolicy "
-    "priority priorityClassName readinessGates restartPolicy runtimeClassName schedulerName "
+    "affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks hostAliases "
+    "hostIPC hostNetwork hostPID hostname imagePullSecrets nodeName nodeSelector overhead "
+    "preemptionPolicy priority priorityClassName readinessGates restartPolicy runtimeClassName schedulerName "
     "securityContext serviceAccount serviceAccountName shareProcessNamespace subdomain "
     "terminationGracePeriodSeconds volumes"
 )
@@ -306,8 +327,8 @@ def force_new(
 
     Args:
         obj: the new inputs.
-        config_map_mutable: the provider's `enableConfigMapMutable`; without it, and for immutable ones,
-            new contents make a new ConfigMap.
+        config_map_mutable: the provider's `enableConfigMapMutable`; without it, and for immutable
+            ones, new contents make a new ConfigMap.
         secret_mutable: the same for Secrets.
     """
     group = str(obj.get("apiVersion") or "").rpartition("/")[0]

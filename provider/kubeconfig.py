@@ -1,8 +1,8 @@
 """From a kubeconfig to a connection: server address, TLS context and credentials.
 
-Certificates, tokens and basic authentication are read here; exec plugins and auth providers (EKS, OIDC)
-are left to the official `kubernetes` package, which takes over a second to import and so is imported
-only for them. Format: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
+Certificates, tokens and basic authentication are read here; exec plugins and auth providers (EKS,
+OIDC) are left to the official `kubernetes` package, which takes over a second to import and so is
+imported only for them. Format: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Connection:
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Read a kubeconfig given as its contents (YAML or JSON), as a path, or empty for the user's own.
+    """Read a kubeconfig given as contents (YAML or JSON) or path; empty means the user's own.
 
     Raises:
         PluginError: it can't be read; the text never quotes the contents, which hold credentials.
@@ -131,8 +131,8 @@ def _official(
 
     settings = Configuration()
     try:
-        loader = KubeConfigLoader(dict(config), active_context=context or None)
-        loader.load_and_set(settings)
+        loader: Any = KubeConfigLoader  # the package has no types
+        loader(dict(config), active_context=context or None).load_and_set(settings)
     except ConfigException as error:
         raise PluginError(f"kubeconfig: {error}") from None
     lock = threading.Lock()
@@ -157,7 +157,9 @@ def _data(entry: Mapping[str, Any], name: str, base: Path) -> str:
         try:
             return path.read_text()
         except OSError as error:
-            raise PluginError(f"kubeconfig: `{name}`: can't read {path}: {error.strerror}") from None
+            raise PluginError(
+                f"kubeconfig: `{name}`: can't read {path}: {error.strerror}"
+            ) from None
     return ""
 
 

@@ -10,7 +10,7 @@ import sys
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
@@ -61,7 +61,7 @@ class Kind(ABC):
 
     @abstractmethod
     def write(self, plugin: MlPlatform, call: Call, inputs: Properties) -> tuple[str, Properties]:
-        """Create or update; id and outputs."""
+        """Create or update; id, and outputs besides the inputs."""
 
     @abstractmethod
     def read(
@@ -111,7 +111,7 @@ class CustomResourceDefinition(Kind):
         if call.preview:
             live = definitions.apply(name, body, dry_run=True)
             known = live["metadata"].get("generation", 1) > 1 or call.id
-            return "", {**inputs, "uid": live["metadata"]["uid"] if known else UNKNOWN}
+            return "", {"uid": live["metadata"]["uid"] if known else UNKNOWN}
         live = definitions.apply(name, body, dry_run=False)
         spec = orjson.loads(body)["spec"]
         definitions.established(
@@ -124,7 +124,7 @@ class CustomResourceDefinition(Kind):
             timeout=call.timeout or _TIMEOUT,
             say=lambda text: plugin.engine.status(call.urn, text),
         )
-        return name, {**inputs, "uid": live["metadata"]["uid"]}
+        return name, {"uid": live["metadata"]["uid"]}
 
     def read(
         self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
@@ -159,8 +159,8 @@ class CustomResourceDefinition(Kind):
 class AdmissionReady(Kind):
     """A gate: exists once admission webhooks answer.
 
-    Inputs: `webhooks`, a list of {configuration: "<kind>/<name>", webhook}; `probes`, objects that they
-    admit, sent as dry runs; `timeoutSeconds`, 600 by default. Outputs: the inputs.
+    Inputs: `webhooks`, a list of {configuration: "<kind>/<name>", webhook}; `probes`, objects that
+    they admit, sent as dry runs; `timeoutSeconds`, 600 by default. Outputs: the inputs.
     """
 
     def check(self, inputs: Properties) -> list[Failure]:
@@ -202,7 +202,7 @@ class AdmissionReady(Kind):
                 timeout=call.timeout or inputs.get("timeoutSeconds", _TIMEOUT),
                 say=lambda text: plugin.engine.status(call.urn, text),
             )
-        return call.name, inputs
+        return call.name, {}
 
     def read(
         self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
@@ -276,13 +276,13 @@ class MlPlatform(Plugin):
         if call.preview and has_unknown(inputs):
             return "", inputs
         try:
-            identifier, outputs = _kind(call.type).write(self, call, plain(inputs))
+            identifier, more = _kind(call.type).write(self, call, plain(inputs))
         except Unreachable as error:
             if not call.preview:
                 raise
             self.engine.warning(call.urn, str(error))
             return "", inputs
-        return ("" if call.preview else identifier), outputs
+        return ("" if call.preview else identifier), {**inputs, **more}
 
     def update(self, call: Call, olds: Properties, news: Properties) -> Properties:
         """Change it, in the same way as it is made."""
@@ -292,7 +292,7 @@ class MlPlatform(Plugin):
         self, call: Call, state: Properties, inputs: Properties
     ) -> tuple[str, Properties, Properties]:
         """The live state."""
-        return _kind(call.type).read(self, call, plain(state), plain(inputs))
+        return _kind(call.type).read(self, call, state, inputs)
 
     def delete(self, call: Call, state: Properties) -> None:
         """Remove it."""

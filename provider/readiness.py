@@ -114,7 +114,10 @@ def deployment(obj: Object, around: Surroundings) -> Readiness:
     available = _condition(obj, "Available")
     progressing = _condition(obj, "Progressing")
     desired = _desired(obj)
-    updated, ready = _count(obj, "status", "updatedReplicas"), _count(obj, "status", "readyReplicas")
+    updated, ready = (
+        _count(obj, "status", "updatedReplicas"),
+        _count(obj, "status", "readyReplicas"),
+    )
     if progressing.get("status") == "False":
         return _waiting(_explain(progressing, "the rollout makes no progress"))
     if min(updated, ready) < desired:
@@ -177,7 +180,8 @@ def job(obj: Object, around: Surroundings) -> Readiness:
     if not _at(obj, "status", "startTime"):
         return _waiting(f'Waiting for Job "{_at(obj, "metadata", "name")}" to start')
     numbers = " | ".join(
-        f"{name}: {_count(obj, 'status', name.lower())}" for name in ("Active", "Succeeded", "Failed")
+        f"{name}: {_count(obj, 'status', name.lower())}"
+        for name in ("Active", "Succeeded", "Failed")
     )
     return _waiting(f'Waiting for Job "{_at(obj, "metadata", "name")}" to succeed ({numbers})')
 
@@ -266,15 +270,15 @@ def ingress(obj: Object, around: Surroundings) -> Readiness:
                     return _waiting(f'No matching service found for ingress rule: "{name}"')
     if _at(obj, "status", "loadBalancer", "ingress"):
         return READY
-    return _waiting(
-        "Ingress .status.loadBalancer field was not updated with a hostname/IP address"
-    )
+    return _waiting("Ingress .status.loadBalancer field was not updated with a hostname/IP address")
 
 
 def replicas(obj: Object, around: Surroundings) -> Readiness:
     """ReplicaSet and ReplicationController: as many replicas available as wanted."""
     desired, found = _desired(obj), _count(obj, "status", "availableReplicas")
-    return READY if _observed(obj) and found == desired else _waiting(f"{found}/{desired} available")
+    return (
+        READY if _observed(obj) and found == desired else _waiting(f"{found}/{desired} available")
+    )
 
 
 def resource_quota(obj: Object, around: Surroundings) -> Readiness:

@@ -1,7 +1,7 @@
-"""Pulumi's plugin protocol: the generated stubs, the server, and a base class for provider plugins.
+"""Pulumi's plugin protocol: the generated stubs, the server, and a base class for plugins.
 
-The stubs ship inside the Pulumi SDK, whose own import takes about a second; they are loaded from its
-folder without it.
+The stubs ship inside the Pulumi SDK, whose own import takes about a second; they are loaded from
+its folder without it.
 """
 
 from __future__ import annotations
@@ -242,45 +242,43 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
 
     # The protocol.
 
-    def Handshake(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def Handshake(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         if request.engine_address:
             self.engine.address = request.engine_address
         return provider_pb2.ProviderHandshakeResponse(
             accept_secrets=True, supports_autonaming_configuration=True
         )
 
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         return plugin_pb2.PluginInfo(version=self.version)
 
-    def GetSchema(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def GetSchema(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         import orjson
 
         schema = {"name": self.name, "version": self.version}
         return provider_pb2.GetSchemaResponse(schema=orjson.dumps(schema).decode())
 
-    def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def CheckConfig(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         news = from_struct(request.news)
         with _Answering(context, news):
             failures = self.check_config(from_struct(request.olds), news)
             return provider_pb2.CheckResponse(inputs=request.news, failures=_failures(failures))
 
-    def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def DiffConfig(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         olds, news = from_struct(request.olds), from_struct(request.news)
         with _Answering(context, olds, news):
             return _difference(self.diff_config(olds, news), detailed=False)
 
-    def Configure(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def Configure(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         prefix = f"{self.name}:config:"
-        variables = {
-            key.removeprefix(prefix): value for key, value in request.variables.items()
-        }
+        variables = {key.removeprefix(prefix): value for key, value in request.variables.items()}
         with _Answering(context, {"kind": "Secret", "data": variables.get("kubeconfig")}):
             self.configure(variables)
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
 
-    def Check(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def Check(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         olds, news = from_struct(request.olds), from_struct(request.news)
         autonaming = request.autonaming if request.HasField("autonaming") else None
         disabled = provider_pb2.CheckRequest.AutonamingOptions.DISABLE
@@ -294,22 +292,20 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
         )
         with _Answering(context, olds, news):
             inputs, failures = self.check(call, olds, news)
-            return provider_pb2.CheckResponse(
-                inputs=_struct(inputs), failures=_failures(failures)
-            )
+            return provider_pb2.CheckResponse(inputs=_struct(inputs), failures=_failures(failures))
 
-    def Diff(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def Diff(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         olds, news = from_struct(request.olds), from_struct(request.news)
         with _Answering(context, olds, news):
             return _difference(self.diff(self._call(request), olds, news), detailed=True)
 
-    def Create(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def Create(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         inputs = from_struct(request.properties)
         with _Answering(context, inputs):
             identifier, outputs = self.create(self._call(request), inputs)
             return provider_pb2.CreateResponse(id=identifier, properties=_struct(outputs))
 
-    def Read(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def Read(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         state, inputs = from_struct(request.properties), from_struct(request.inputs)
         with _Answering(context, state, inputs):
             identifier, outputs, live = self.read(self._call(request), state, inputs)
@@ -317,13 +313,13 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
                 id=identifier, properties=_struct(outputs), inputs=_struct(live)
             )
 
-    def Update(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def Update(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         olds, news = from_struct(request.olds), from_struct(request.news)
         with _Answering(context, olds, news):
             outputs = self.update(self._call(request), olds, news)
             return provider_pb2.UpdateResponse(properties=_struct(outputs))
 
-    def Delete(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def Delete(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         from google.protobuf import empty_pb2
 
         state = from_struct(request.properties)
@@ -331,7 +327,7 @@ class Plugin(provider_pb2_grpc.ResourceProviderServicer):  # type: ignore[misc]
             self.delete(self._call(request), state)
             return empty_pb2.Empty()
 
-    def Cancel(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def Cancel(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         from google.protobuf import empty_pb2
 
         self.cancelled.set()
@@ -392,14 +388,16 @@ class _Answering:
             self._context.abort(grpc.StatusCode.UNKNOWN, message)
         text = str(error)
         if not isinstance(error, PluginError):
-            print(redact("".join(traceback.format_exception(error)), *self._values), file=sys.stderr)
+            print(
+                redact("".join(traceback.format_exception(error)), *self._values), file=sys.stderr
+            )
             text = f"{type(error).__name__}: {text}"
         self._context.abort(grpc.StatusCode.UNKNOWN, redact(text, *self._values))
 
 
 def _init_failed(error: InitFailed, message: str, reasons: Sequence[str]) -> bytes:
     from google.protobuf import any_pb2
-    from google.rpc import status_pb2
+    from google.rpc import status_pb2  # type: ignore[import-untyped]
 
     detail = provider_pb2.ErrorResourceInitFailed(
         id=error.identifier,

@@ -1,4 +1,4 @@
-"""Configuration that both plugins share: which cluster, and when a change of it means another cluster."""
+"""Configuration that both plugins share: which cluster, and when a change means another one."""
 
 from __future__ import annotations
 

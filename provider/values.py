@@ -1,7 +1,8 @@
 """Property values of the Pulumi wire protocol as plain Python values.
 
 A `google.protobuf.Struct` carries secrets, outputs and unknowns as marked objects and strings; here
-they become `Secret`, `UNKNOWN` and ordinary values. Markers: Pulumi's `sdk/go/common/resource/plugin/rpc.go`.
+they become `Secret`, `UNKNOWN` and ordinary values. Markers: `sdk/go/common/resource/plugin/rpc.go`
+of Pulumi.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 SIGNATURE: Final = "4dabf18193072939515e22adb298388d"
-SECRET: Final = "1b47061264138c4ac30d75fd1eb44270"
-OUTPUT: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
-RESOURCE: Final = "5cf8f73096256a8f31e491e813e4eb8e"
+SECRET_MARK: Final = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105  a type, not a password
+OUTPUT_MARK: Final = "d0e6a833031e9bbcd3f4e8bde6ca49a4"
+RESOURCE_MARK: Final = "5cf8f73096256a8f31e491e813e4eb8e"
 UNKNOWN_STRING: Final = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 UNKNOWN_STRINGS: Final = frozenset(
     {
@@ -89,14 +90,14 @@ def _from_value(value: Any) -> Any:  # noqa: ANN401
 
 def _from_marked(fields: Any) -> Any:  # noqa: ANN401
     mark = fields[SIGNATURE].string_value
-    if mark == SECRET:
+    if mark == SECRET_MARK:
         inner = _from_value(fields["value"]) if "value" in fields else None
         return inner if isinstance(inner, Secret) else Secret(inner)
-    if mark == OUTPUT:
+    if mark == OUTPUT_MARK:
         inner = _from_value(fields["value"]) if "value" in fields else UNKNOWN
         secret = "secret" in fields and fields["secret"].bool_value
         return Secret(inner) if secret and not isinstance(inner, Secret) else inner
-    if mark == RESOURCE:
+    if mark == RESOURCE_MARK:
         return _from_value(fields["id"]) if "id" in fields else fields["urn"].string_value
     return {key: _from_value(item) for key, item in fields.items()}
 
@@ -132,7 +133,7 @@ def _to_value(value: Any, target: Any) -> None:  # noqa: ANN401
         target.null_value = 0
     elif isinstance(value, Secret):
         fields = target.struct_value.fields
-        fields[SIGNATURE].string_value = SECRET
+        fields[SIGNATURE].string_value = SECRET_MARK
         _to_value(value.value, fields["value"])
     elif isinstance(value, Unknown):
         target.string_value = UNKNOWN_STRING

@@ -145,7 +145,7 @@ class Waiter:
             return []
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         try:
-            pods = self._client.list(
+            pods = self._client.find(
                 self._client.resource("v1", "Pod"), key_of(live)[0], selector=selector
             )
         except PluginError:

@@ -56,7 +56,7 @@ def mark(values: Properties, like: Properties) -> Properties:
             key: Secret(item) if key in hidden and not isinstance(item, Secret) else item
             for key, item in values.items()
         }
-    result = {}
+    result: Properties = {}
     for key, item in values.items():
         source = like.get(key)
         if isinstance(item, dict) and isinstance(source, dict):

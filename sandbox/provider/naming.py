@@ -22,9 +22,7 @@ def group_version_kind(token: str) -> tuple[str, str]:
     module, _, kind = rest.rpartition(":")
     group, _, version = module.partition("/")
     if package != "kubernetes" or not group or not version or not kind:
-        raise PluginError(
-            f"{token}: expected a type token kubernetes:<group>/<version>:<Kind>"
-        )
+        raise PluginError(f"{token}: expected a type token kubernetes:<group>/<version>:<Kind>")
     if group in {"helm.sh", "kustomize", "yaml"}:
         raise PluginError(f"{token}: this provider handles single Kubernetes objects only")
     if kind.endswith("List"):

@@ -1,8 +1,7 @@
 """Stand-in for the official `pulumi-resource-kubernetes`, for machines that can't download it.
 
-It does what the official provider (v4.3x, server-side apply) does for single Kubernetes objects; its
-behaviour follows https://www.pulumi.com/registry/packages/kubernetes/ and the provider's sources.
-Lists, Patch resources, Helm, Kustomize and YAML components are out of scope and refused by name.
+It does what the official provider (v4.3x, server-side apply) does for single Kubernetes objects;
+its behaviour follows https://www.pulumi.com/registry/packages/kubernetes/ and its sources. Lists, Patch resources, Helm, Kustomize and YAML components are out of scope and refused by name.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class KubernetesPlugin(Plugin):
 
     # Configuration.
 
-    def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: ANN401, N802, D102
+    def GetPluginInfo(self, request: Any, context: Any) -> Any:  # noqa: ANN401, D102
         from importlib.metadata import version
 
         self.version = version("pulumi-kubernetes")
@@ -280,9 +279,7 @@ class KubernetesPlugin(Plugin):
                 pause *= 2
         raise AssertionError("unreachable")
 
-    def _write_once(
-        self, call: Call, obj: Properties, manager: str, *, upsert: bool
-    ) -> Properties:
+    def _write_once(self, call: Call, obj: Properties, manager: str, *, upsert: bool) -> Properties:
         resource, namespace, name, body = self._address(obj)
         if not upsert:
             return self.client.create(
@@ -374,7 +371,7 @@ class KubernetesPlugin(Plugin):
             raise self._creation_error(call, error, manager) from None
         except ApiError as error:
             raise self._update_failed(
-                call, obj, news, old_live, (version, manager), error
+                call, obj, news, old_live, version=version, manager=manager, error=error
             ) from None
         try:
             live = self._wait(call, obj, live, updating=True)
@@ -398,11 +395,13 @@ class KubernetesPlugin(Plugin):
         obj: Properties,
         news: Properties,
         old_live: Properties,
-        origin: tuple[str, str],
+        *,
+        version: str,
+        manager: str,
         error: ApiError,
     ) -> PluginError:
         """A refused write: as the official provider, record what is there and fail."""
-        text = _explain_conflict(error, origin[1])
+        text = _explain_conflict(error, manager)
         try:
             resource, namespace, name, _ = self._address(old_live)
             live = self.client.get(resource, namespace, name)
@@ -412,7 +411,7 @@ class KubernetesPlugin(Plugin):
             f'the Kubernetes API server reported that "{naming.identifier(live)}" failed to fully '
             f"initialize or become live: {text}",
             naming.identifier(live),
-            checkpoint.save(live, obj, news, *origin),
+            checkpoint.save(live, obj, news, version, manager),
             [],
         )
 
@@ -462,9 +461,7 @@ class KubernetesPlugin(Plugin):
             "kind": live["kind"],
             "metadata": {"name": name},
         }
-        self.client.apply(
-            resource, identity, namespace, name, field_manager=manager, force=False
-        )
+        self.client.apply(resource, identity, namespace, name, field_manager=manager, force=False)
 
     def read(
         self, call: Call, state: Properties, inputs: Properties
@@ -475,7 +472,7 @@ class KubernetesPlugin(Plugin):
         namespace, name = naming.parse_identifier(call.id)
         importing = not old_inputs.get("kind") and not old_live.get("kind")
         api_version, kind = naming.group_version_kind(call.type)
-        identity = {
+        identity: Properties = {
             "apiVersion": old_inputs.get("apiVersion") or old_live.get("apiVersion") or api_version,
             "kind": old_inputs.get("kind") or old_live.get("kind") or kind,
             "metadata": {"name": name, **({"namespace": namespace} if namespace else {})},
@@ -544,8 +541,8 @@ def _explain_conflict(error: ApiError, manager: str) -> str:
     if error.code != 409 or error.reason != "Conflict":
         return str(error)
     return (
-        f"server-side apply field conflict detected, see {_CONFLICT_HELP} for troubleshooting help. "
-        f'The resource managed by field manager "{manager}" had an apply conflict: {error}'
+        f"server-side apply field conflict detected, see {_CONFLICT_HELP} for troubleshooting "
+        f'help. The resource managed by field manager "{manager}" had an apply conflict: {error}'
     )
 
 
