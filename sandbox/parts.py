@@ -270,6 +270,8 @@ def _controllers(binary: Path, layout: Layout, state: State) -> list[str]:
         f"--cluster-signing-cert-file={layout.certificate('ca')}",
         f"--cluster-signing-key-file={layout.key('ca')}",
         f"--service-cluster-ip-range={network.service_range(state.octet)}",
+        # Simulated nodes don't fail, and send no heartbeats.
+        "--node-monitor-grace-period=24h",
         # There is one of it.
         "--leader-elect=false",
         # The defaults (20 a second) would make the controllers, not the deployment, set the pace.
@@ -304,7 +306,8 @@ def _kwok(binary: Path, layout: Layout, state: State) -> list[str]:
         f"--kubeconfig={layout.kubeconfig('system:kwok')}",
         f"--manage-nodes-with-annotation-selector={nodes.MANAGED}",
         "--cidr=10.64.0.1/16",
-        "--node-lease-duration-seconds=40",
+        # With leases, one conflict on a busy machine stops the pods of a node for half a minute.
+        "--node-lease-duration-seconds=0",
     ]
 
 

@@ -51,6 +51,17 @@ def adoptable(project: Path, stack: str | None) -> bool:
     return cluster in ("minikube", "existing", "sandbox")
 
 
+def backend_url(environ: Mapping[str, str], pulumi_home: Path) -> str:
+    """Where the CLI keeps state: $PULUMI_BACKEND_URL or the last login; "" if neither is there."""
+    if url := environ.get("PULUMI_BACKEND_URL"):
+        return url
+    try:
+        current = json.loads((pulumi_home / "credentials.json").read_text()).get("current")
+    except (OSError, ValueError, AttributeError):
+        return ""
+    return current if isinstance(current, str) else ""
+
+
 def selected_stack(
     arguments: Sequence[str], environ: Mapping[str, str], project: Path, pulumi_home: Path
 ) -> str | None:
@@ -63,7 +74,7 @@ def selected_stack(
                 return here.partition("=")[2] or None
     if stack := environ.get("PULUMI_STACK"):
         return stack
-    # Where the CLI keeps `pulumi stack select`: sdk/go/common/workspace, qualifiedFilename.
+    # Where `pulumi stack select` is kept: pkg/workspace of the CLI, settings.go and workspace.go.
     file = project / "Pulumi.yaml"
     digest = hashlib.sha1(str(file).encode(), usedforsecurity=False).hexdigest()
     try:
@@ -71,7 +82,8 @@ def selected_stack(
         kept = json.loads(
             (pulumi_home / "workspaces" / f"{name}-{digest}-workspace.json").read_text()
         )
-    except (OSError, ValueError, KeyError, yaml.YAMLError):
+        stack = (kept.get("stacks") or {}).get(backend_url(environ, pulumi_home))
+        stack = stack or kept.get("stack")
+    except (OSError, ValueError, KeyError, AttributeError, yaml.YAMLError):
         return None
-    stack = kept.get("stack")
     return stack if isinstance(stack, str) else None

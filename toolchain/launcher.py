@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from toolchain.environment import adoptable, engine_environment, selected_stack
+from toolchain.environment import adoptable, backend_url, engine_environment, selected_stack
 from toolchain.locks import clear_stale
 from toolchain.tools import ToolMissing, find
 
@@ -31,7 +31,7 @@ def main() -> None:
     environment = dict(os.environ)
     environment |= engine_environment(os.environ, adoptable=adoptable(PROJECT, stack))
     environment[MARK] = "1"
-    if state := local_state(os.environ.get("PULUMI_BACKEND_URL", "")):
+    if state := local_state(backend_url(os.environ, home)):
         for line in clear_stale(state):
             print(line, file=sys.stderr)
     os.execve(pulumi, ["pulumi", *sys.argv[1:]], environment)  # noqa: S606

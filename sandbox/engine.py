@@ -1,0 +1,124 @@
+"""Pulumi's engine on the sandbox: the same program as `pulumi up`, through the Automation API.
+
+The Automation API runs the program in this process, so no language host is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import yaml
+from pulumi import automation
+
+from toolchain.environment import engine_environment
+from toolchain.locks import clear_stale
+from toolchain.tools import find
+
+PROJECT = Path(__file__).resolve().parents[1]
+STAND_IN = PROJECT / "sandbox" / "provider" / "bin"
+Say = Callable[[str], None]
+
+
+def state_home() -> Path:
+    """Where the state of sandbox stacks is kept: $XDG_STATE_HOME/ml-platform/pulumi."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "ml-platform" / "pulumi"
+
+
+def official_plugin(pulumi_home: Path) -> Path | None:
+    """The official Kubernetes plugin, where one is installed."""
+    found = sorted(
+        (pulumi_home / "plugins").glob("resource-kubernetes-v*/pulumi-resource-kubernetes*")
+    )
+    return found[-1] if found else None
+
+
+def open_stack(
+    name: str,
+    home: Path,
+    config: Mapping[str, object],
+    say: Say,
+    program: Callable[[], object] | None = None,
+) -> automation.Stack:
+    """The stack of that name, created if it is not there yet.
+
+    Args:
+        name: the stack's name; its settings are in `Pulumi.<name>.yaml`.
+        home: the folder for its state and passphrase, made private if it is not there.
+        config: settings on top of the file's (keys without the project's name).
+        say: where to tell which plugin serves Kubernetes.
+        program: run instead of `__main__.py`.
+
+    Raises:
+        toolchain.tools.ToolMissing: the Pulumi CLI is not installed.
+    """
+    environment = _environment(home, say)
+    for line in clear_stale(home):
+        say(line)
+    # The SDK starts `pulumi` from PATH; the venv's own launcher must not come first.
+    os.environ["PATH"] = os.pathsep.join([str(find("pulumi").parent), environment["PATH"]])
+    environment["PATH"] = os.environ["PATH"]
+    workspace = _workspace(name, home, config)
+    return automation.create_or_select_stack(
+        stack_name=name,
+        project_name="ml-platform",
+        program=program or _main,
+        opts=automation.LocalWorkspaceOptions(work_dir=str(workspace), env_vars=environment),
+    )
+
+
+def _workspace(name: str, home: Path, config: Mapping[str, object]) -> Path:
+    """A private copy of the project's settings: the engine writes its salt beside them."""
+    workspace = home / "workspace"
+    workspace.mkdir(exist_ok=True)
+    project = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text())
+    for plugin in project["plugins"]["providers"]:
+        plugin["path"] = str(PROJECT / plugin["path"])
+    (workspace / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False))
+    given, kept = PROJECT / f"Pulumi.{name}.yaml", workspace / f"Pulumi.{name}.yaml"
+    settings = yaml.safe_load(given.read_text()) if given.exists() else {}
+    salt = (yaml.safe_load(kept.read_text()) or {}) if kept.exists() else {}
+    settings["config"] = {
+        **(settings.get("config") or {}),
+        **{f"{project['name']}:{key}": value for key, value in config.items()},
+    }
+    settings |= {key: salt[key] for key in ("encryptionsalt",) if key in salt}
+    kept.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return workspace
+
+
+def _main() -> None:
+    runpy.run_path(str(PROJECT / "__main__.py"), run_name="__main__")
+
+
+def _environment(home: Path, say: Say) -> dict[str, str]:
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    passphrase = home / "passphrase"
+    if not passphrase.exists():
+        handle = os.open(passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    environment = {
+        **engine_environment(os.environ, adoptable=True),
+        "PULUMI_BACKEND_URL": f"file://{home}",
+        "PATH": os.environ.get("PATH", os.defpath),
+    }
+    if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & os.environ.keys():
+        environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
+    plugin = official_plugin(Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi"))
+    if plugin:
+        say(f"Kubernetes provider: the official one, {plugin}")
+    else:
+        say("Kubernetes provider: the project's stand-in (the official plugin is not installed)")
+        environment["PATH"] = os.pathsep.join([str(STAND_IN), environment["PATH"]])
+    return environment
+
+
+def write_line(line: str) -> None:
+    """Pass a line of the engine's on as it comes."""
+    print(line, flush=True, file=sys.stdout)
