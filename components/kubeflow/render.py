@@ -97,7 +97,7 @@ def render(
     key = {
         "format": _FORMAT,
         "source": source.digest,
-        "paths": [EXAMPLE] if selection.whole else list(selection.paths),
+        "paths": selection.paths,
         "patches": prepared.identity(),
         "kustomize": _identity(kustomize),
     }

@@ -80,26 +80,31 @@ def resolve(
 
 
 def tree_digest(root: Path) -> str:
-    """ "sha256:<hex>" over the relative path and content of every file below `root`, git's own
-    folder left out."""
+    """The digest, "sha256:<hex>", of every file's relative path and content below `root`.
+
+    Git's own folders are left out; a symbolic link counts with what it says.
+    """
     digest = hashlib.sha256()
-    for name, path in sorted(_files(root)):
-        content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
+    prefix = len(str(root)) + 1
+    for path, linked in sorted(_files(str(root))):
+        name = path[prefix:].encode()
+        content = str(Path(path).readlink()).encode() if linked else Path(path).read_bytes()
         digest.update(b"%d:%s%d:" % (len(name), name, len(content)))
         digest.update(content)
     return f"sha256:{digest.hexdigest()}"
 
 
-def _files(root: Path) -> Iterator[tuple[bytes, Path]]:
-    for folder, folders, files in os.walk(root):
-        if ".git" in folders:
-            folders.remove(".git")
-        here = Path(folder)
-        linked = [name for name in folders if (here / name).is_symlink()]
-        for name in (*files, *linked):
-            if name != ".git":
-                path = here / name
-                yield path.relative_to(root).as_posix().encode(), path
+def _files(folder: str) -> Iterator[tuple[str, bool]]:
+    """Every path below a folder that is no folder, and whether it is a symbolic link."""
+    # scandir tells the kinds without asking for each file again: half the time of os.walk.
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name == ".git":
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+            else:
+                yield entry.path, entry.is_symlink()
 
 
 def _check_layout(root: Path, found: str) -> None:
@@ -126,7 +131,7 @@ def _pinned(spec: SourceSpec, store: Path, lock_file: Path, progress: Progress) 
     store.mkdir(parents=True, exist_ok=True)
     with _alone(store):
         progress(f"fetching {spec.ref} of {spec.repository}")
-        commit, root = _fetch(spec, store, expected["commit"] if expected else None, lock_file)
+        commit, root = _fetch(spec, store)
         source = Source(root, tree_digest(root))
     found = {"commit": commit, "digest": source.digest}
     if expected is None:
@@ -148,9 +153,7 @@ def _mismatch(
     )
 
 
-def _fetch(
-    spec: SourceSpec, store: Path, expected: str | None, lock_file: Path
-) -> tuple[str, Path]:
+def _fetch(spec: SourceSpec, store: Path) -> tuple[str, Path]:
     """The commit of the ref and the folder of its content, which appears whole or not at all."""
     git = shutil.which("git")
     if git is None:
@@ -166,8 +169,6 @@ def _fetch(
         except subprocess.CalledProcessError as error:
             raise SourceError(_fetch_failure(spec, error.stderr)) from error
         commit = _git(*at, "rev-parse", "FETCH_HEAD^{commit}").strip()
-        if expected is not None and commit != expected:
-            raise SourceError(_mismatch(spec, {"commit": expected}, {"commit": commit}, lock_file))
         _git(*at, "checkout", "--quiet", "--force", commit)
         _check_layout(tree, f"kubeflow:ref is {spec.ref} of {spec.repository}")
         root = store / commit

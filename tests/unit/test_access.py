@@ -230,6 +230,29 @@ def test_the_default_user_may_be_chosen(objects: list[dict[str, Any]]) -> None:
     assert {finding.what for finding in find_defaults(secured)} == {"upstream's user"}
 
 
+def test_a_hash_in_dexs_configuration_moves_to_the_secret() -> None:
+    users = [
+        {"email": "user@example.com", "hash": UPSTREAMS_HASH, "username": "user"},
+        {"email": "root@corp.org", "hash": "own"},
+    ]
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "dex", "namespace": "auth"},
+        "data": {"config.yaml": yaml.safe_dump({"staticPasswords": users})},
+    }
+    (secured,) = secure([body], opaque())
+    assert yaml.safe_load(secured["data"]["config.yaml"])["staticPasswords"] == [
+        {"email": "ann@corp.org", "username": "user", "hashFromEnv": "DEX_USER_PASSWORD"},
+        users[1],
+    ]
+
+
+def test_text_wins_over_base64_in_a_secret() -> None:
+    body = secret("x", data={"password": encoded("test")}, stringData={"password": "fine"})
+    assert find_defaults([body]) == []
+
+
 def test_a_platform_without_these_components() -> None:
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "x"}}
     assert secure([namespace], opaque()) == [namespace]

@@ -198,6 +198,16 @@ def test_git_variables_of_a_surrounding_hook_are_ignored(
     assert resolve(spec(upstream), cache, lock).root.is_dir()
 
 
+def test_a_users_git_settings_do_not_change_the_content(
+    upstream: Path, cache: Path, lock: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[core]\nautocrlf = true\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    root = resolve(spec(upstream), cache, lock).root
+    assert (root / "common/dex/base/a.yaml").read_bytes() == b"a: 1\n"
+
+
 def test_an_unknown_ref(upstream: Path, cache: Path, lock: Path) -> None:
     with pytest.raises(SourceError, match=r"kubeflow:ref is v9, which .* does not have"):
         resolve(spec(upstream, "v9"), cache, lock)
@@ -276,3 +286,13 @@ def test_the_digest_sees_names_and_content_and_nothing_else(tmp_path: Path) -> N
         write(two, files)
         seen.add(tree_digest(two))
     assert len(seen) == 4
+
+
+def test_a_link_counts_with_what_it_says(tmp_path: Path) -> None:
+    write(tmp_path, {"folder/a": "x"})
+    (tmp_path / "link").symlink_to("folder")
+    (tmp_path / "broken").symlink_to("none")
+    before = tree_digest(tmp_path)
+    (tmp_path / "link").unlink()
+    (tmp_path / "link").symlink_to("folder/a")
+    assert tree_digest(tmp_path) != before
