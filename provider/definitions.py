@@ -61,6 +61,16 @@ def _without_injected(body: bytes) -> bytes:
     return orjson.dumps(definition)
 
 
+def served_kinds(body: bytes) -> list[tuple[str, str]]:
+    """(apiVersion, kind) of every version that a definition serves."""
+    spec = orjson.loads(body)["spec"]
+    return [
+        (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
+        for version in spec["versions"]
+        if version.get("served")
+    ]
+
+
 class Definitions:
     """Applies, reads and removes definitions on one API server."""
 

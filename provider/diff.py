@@ -276,9 +276,9 @@ _VOLUME_SOURCES: Final = (
 _POD_FIELDS: Final = (
     "affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks hostAliases "
     "hostIPC hostNetwork hostPID hostname imagePullSecrets nodeName nodeSelector overhead "
-    "preemptionPolicy priority priorityClassName readinessGates restartPolicy runtimeClassName schedulerName "
-    "securityContext serviceAccount serviceAccountName shareProcessNamespace subdomain "
-    "terminationGracePeriodSeconds volumes"
+    "preemptionPolicy priority priorityClassName readinessGates restartPolicy runtimeClassName "
+    "schedulerName securityContext serviceAccount serviceAccountName shareProcessNamespace "
+    "subdomain terminationGracePeriodSeconds volumes"
 )
 _CONTAINER_FIELDS: Final = (
     "args command env image imagePullPolicy lifecycle livenessProbe ports readinessProbe resources "

@@ -12,12 +12,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import orjson
-
 from provider import settings
 from provider.admission import Gate, parse_webhook
 from provider.client import Client, Unreachable
-from provider.definitions import API_VERSION, DIGEST, KIND, Definitions, body_of
+from provider.definitions import API_VERSION, DIGEST, KIND, Definitions, body_of, served_kinds
 from provider.informer import Informers
 from provider.kubeconfig import connect
 from provider.rpc import (
@@ -26,6 +24,7 @@ from provider.rpc import (
     Difference,
     Engine,
     Failure,
+    InitFailed,
     Plugin,
     PluginError,
     Properties,
@@ -110,21 +109,20 @@ class CustomResourceDefinition(Kind):
         definitions = plugin.cluster.definitions
         if call.preview:
             live = definitions.apply(name, body, dry_run=True)
-            known = live["metadata"].get("generation", 1) > 1 or call.id
-            return "", {"uid": live["metadata"]["uid"] if known else UNKNOWN}
+            return "", {"uid": live["metadata"]["uid"] if call.id else UNKNOWN}
         live = definitions.apply(name, body, dry_run=False)
-        spec = orjson.loads(body)["spec"]
-        definitions.established(
-            live["metadata"],
-            [
-                (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
-                for version in spec["versions"]
-                if version.get("served")
-            ],
-            timeout=call.timeout or _TIMEOUT,
-            say=lambda text: plugin.engine.status(call.urn, text),
-        )
-        return name, {"uid": live["metadata"]["uid"]}
+        outputs = {"uid": live["metadata"]["uid"]}
+        try:
+            definitions.established(
+                live["metadata"],
+                served_kinds(body),
+                timeout=call.timeout or _TIMEOUT,
+                say=lambda text: plugin.engine.status(call.urn, text),
+            )
+        except PluginError as error:
+            # It exists: the engine must know, so that `destroy` removes it.
+            raise InitFailed(str(error), name, {**inputs, **outputs}) from None
+        return name, outputs
 
     def read(
         self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
@@ -268,8 +266,7 @@ class MlPlatform(Plugin):
 
     def diff(self, call: Call, olds: Properties, news: Properties) -> Difference:
         """Compare state and inputs; makes no request."""
-        changes = _kind(call.type).diff(plain(olds), plain(news))
-        return Difference(changes)
+        return Difference(_kind(call.type).diff(plain(olds), plain(news)))
 
     def create(self, call: Call, inputs: Properties) -> tuple[str, Properties]:
         """Make it; a preview whose cluster or inputs aren't there yet shows the inputs."""

@@ -20,6 +20,7 @@ from toolchain import tools
 
 _START_TIMEOUT = 120.0
 _POLL = 0.05
+_NODE_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _WEBHOOK_PORT_HINT = (
     "the sandbox's webhooks listen on port 443 of loopback addresses, and this user may not; "
     "allow it until the next boot: sudo sysctl net.ipv4.ip_unprivileged_port_start=443"
@@ -139,7 +140,7 @@ def start(
             if part.name in state.processes:
                 progress(_died(layout, state, part))
         try:
-            _launch(layout, state, dead, progress)
+            _launch(layout, state, _with_dependents(dead), progress)
         except BaseException:
             # A half of a sandbox helps nobody; the folder stays, for its logs.
             if fresh:
@@ -229,18 +230,29 @@ def _create(options: SandboxOptions, layout: Layout, progress: Callable[[str], N
     with network.lock("ranges"):
         octet = network.choose_range(str(folder))
         state = State(options.name, octet, options.nodes, options.admission_delay, {})
-        _choose_ports(state, parts.PARTS)
         parts.write_credentials(layout, state)
         parts.write_config(layout, state)
+        _choose_ports(state, parts.PARTS)
         state.save(folder)
-        # etcd listens in the range before the lock goes, which is what claims it.
-        try:
-            _start_part(layout, state, parts.PARTS[0])
-            _wait_for_etcd(layout, state, time.monotonic() + _START_TIMEOUT)
-        except BaseException:
-            daemon.terminate(list(state.processes.values()))
-            raise
+        _start_etcd(layout, state, time.monotonic() + _START_TIMEOUT)
     return state
+
+
+def _start_etcd(layout: Layout, state: State, deadline: float) -> None:
+    """Start etcd and wait until it listens, which is what claims the range: hold its lock."""
+    [etcd] = [part for part in parts.PARTS if part.name == parts.ETCD]
+    if network.is_claimed(state.octet):
+        raise SandboxError(
+            f"another sandbox took {network.service_range(state.octet)} while this one was down; "
+            f"stop that one, or start afresh: python -m sandbox stop --name {state.name}"
+        )
+    _start_part(layout, state, etcd)
+    address = network.own_address(state.octet)
+    try:
+        _wait_for_port(layout, state, parts.ETCD, address, deadline)
+    except BaseException:
+        daemon.terminate([state.processes[parts.ETCD]])
+        raise
 
 
 def _choose_ports(state: State, of: tuple[Part, ...] | list[Part]) -> None:
@@ -266,30 +278,42 @@ def _died(layout: Layout, state: State, part: Part) -> str:
     )
 
 
+def _with_dependents(dead: list[Part]) -> list[Part]:
+    """Parts to restart: after a loss of etcd or the API server, what follows it too.
+
+    Clients look for a lost server ever more rarely, so they would be late by half a minute.
+    """
+    names = {part.name for part in dead}
+    for index, part in enumerate(parts.PARTS):
+        if part.name in names & {parts.ETCD, parts.API_SERVER}:
+            return list(parts.PARTS[index:])
+    return dead
+
+
 def _launch(
-    layout: Layout, state: State, dead: list[Part], progress: Callable[[str], None]
+    layout: Layout, state: State, restart: list[Part], progress: Callable[[str], None]
 ) -> None:
     deadline = time.monotonic() + _START_TIMEOUT
-    if parts.ETCD in {part.name for part in dead} and not network.range_is_free(state.octet):
-        raise SandboxError(
-            f"another sandbox took {network.service_range(state.octet)} while this one was down; "
-            f"stop that one, or start afresh: python -m sandbox stop --name {state.name}"
-        )
-    server_before = state.ports.get(parts.API_SERVER)
-    _choose_ports(state, dead)
-    if server_before not in (None, state.ports[parts.API_SERVER]):
-        progress("the API server's port was taken meanwhile: restarting all parts on another")
-        daemon.terminate(list(state.processes.values()))
-        dead = list(parts.PARTS)
+    for part in restart:
+        process = state.processes.pop(part.name, None)
+        if process is not None:
+            daemon.terminate([process])
+    _choose_ports(state, restart)
     parts.write_kubeconfigs(layout, state)
-    for part in dead:
+    for part in restart:
         progress(f"starting {part.name}")
-        _start_part(layout, state, part)
         if part.name == parts.ETCD:
-            _wait_for_etcd(layout, state, deadline)
+            with network.lock("ranges"):
+                _start_etcd(layout, state, deadline)
+            continue
+        if part.name == parts.KWOK:
+            _wait_until(layout, state, deadline, "node leases are free", _leases_freed(layout))
+        _start_part(layout, state, part)
         if part.name == parts.API_SERVER:
             _wait_until(layout, state, deadline, "the API server is ready", _ready(layout))
             _create_objects(layout, state)
+    for name in (parts.CONTROLLERS, parts.SCHEDULER):
+        _wait_for_port(layout, state, name, "127.0.0.1", deadline)
     _wait_until(layout, state, deadline, f"{state.nodes} nodes are Ready", _nodes_ready(layout))
 
 
@@ -307,24 +331,22 @@ def _start_part(layout: Layout, state: State, part: Part) -> None:
     state.save(layout.root)
 
 
-def _wait_for_etcd(layout: Layout, state: State, deadline: float) -> None:
-    address, port = network.own_address(state.octet), state.ports[parts.ETCD]
-    _wait_until(
-        layout,
-        state,
-        deadline,
-        "etcd listens",
-        lambda: network.answers(address, port),
-    )
+def _wait_for_port(layout: Layout, state: State, part: str, address: str, deadline: float) -> None:
+    port = state.ports[part]
+    _wait_until(layout, state, deadline, f"{part} listens", lambda: network.answers(address, port))
 
 
 def _wait_until(
     layout: Layout, state: State, deadline: float, what: str, check: Callable[[], bool]
 ) -> None:
-    while not check():
+    while True:
+        done = check()
+        # Also when it is done: what is ready may have been another's answer.
         for part in parts.PARTS:
             if part.name in state.processes and not _alive(state, part):
                 raise SandboxError(_died(layout, state, part))
+        if done:
+            return
         if time.monotonic() > deadline:
             raise SandboxError(
                 f"waited {_START_TIMEOUT:.0f} s, but not yet: {what}; see the logs in {layout.logs}"
@@ -356,11 +378,28 @@ def _create_objects(layout: Layout, state: State) -> None:
                 raise
 
 
+def _leases_freed(layout: Layout) -> Callable[[], bool]:
+    """Take the nodes from a kwok that died; a new one would wait for its leases to run out."""
+    client = Client(layout.kubeconfig(parts.ADMIN))
+
+    def check() -> bool:
+        with contextlib.suppress(ApiError, OSError):
+            client.request("DELETE", _NODE_LEASES, timeout=5)
+            return True
+        return False
+
+    return check
+
+
 def _nodes_ready(layout: Layout) -> Callable[[], bool]:
     client = Client(layout.kubeconfig(parts.ADMIN))
 
     def check() -> bool:
-        found = client.request("GET", "/api/v1/nodes")["items"]
+        try:
+            found = client.request("GET", "/api/v1/nodes", timeout=5)["items"]
+        except (ApiError, OSError):
+            # The API server looks for etcd again for a second after etcd was restarted.
+            return False
         return all(
             not node["spec"].get("taints")
             and any(

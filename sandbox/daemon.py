@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _ZOMBIE, _DEAD = "Z", "X"
-_STATE, _START_TICKS = 0, 19
+_STATE, _THREADS, _START_TICKS = 0, 17, 19
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,16 @@ def spawn(argv: Sequence[str], log: Path, environment: Mapping[str, str]) -> Pro
 
 
 def alive(process: ProcessId) -> bool:
-    """Whether exactly this process still runs; a zombie does not."""
+    """Whether exactly this process still runs; a zombie does not.
+
+    A killed process counts as running until its last thread, and with it its ports, are gone.
+    """
     with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
     stat = _stat(process.pid)
     return (
         stat is not None
-        and stat[_STATE] not in (_ZOMBIE, _DEAD)
+        and (stat[_STATE] not in (_ZOMBIE, _DEAD) or int(stat[_THREADS]) > 1)
         and int(stat[_START_TICKS]) == process.started
         and process.boot == _boot_id()
     )

@@ -74,9 +74,9 @@ def own_address(octet: int) -> str:
     return f"127.{octet}.0.2"
 
 
-def range_is_free(octet: int) -> bool:
-    """Whether nothing listens inside the range of `octet`."""
-    return not any(address in service_range(octet) for address in listening())
+def is_claimed(octet: int) -> bool:
+    """Whether a running sandbox has the range of `octet`."""
+    return ipaddress.IPv4Address(own_address(octet)) in listening()
 
 
 def choose_range(seed: str) -> int:

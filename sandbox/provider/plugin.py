@@ -1,7 +1,8 @@
 """Stand-in for the official `pulumi-resource-kubernetes`, for machines that can't download it.
 
 It does what the official provider (v4.3x, server-side apply) does for single Kubernetes objects;
-its behaviour follows https://www.pulumi.com/registry/packages/kubernetes/ and its sources. Lists, Patch resources, Helm, Kustomize and YAML components are out of scope and refused by name.
+its behaviour follows https://www.pulumi.com/registry/packages/kubernetes/ and the provider's
+sources. Lists, Patch resources, Helm, Kustomize and YAML components are refused by name.
 """
 
 from __future__ import annotations

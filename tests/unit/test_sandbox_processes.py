@@ -68,8 +68,10 @@ def test_private_files_are_private_whatever_the_umask(tmp_path: Path):
 def test_a_range_in_which_something_listens_is_not_chosen():
     first = network.choose_range("seed")
     with socket.create_server((f"127.{first}.77.1", 0)):
-        assert not network.range_is_free(first)
         assert network.choose_range("seed") != first
+        assert not network.is_claimed(first)
+    with socket.create_server((network.own_address(first), 0)):
+        assert network.is_claimed(first)
     assert network.choose_range("seed") == first
 
 
