@@ -1,0 +1,170 @@
+"""The tools, their versions, and where each comes from. The one place that pins them.
+
+`toolchain/go/*/go.mod` must require the same versions; a unit test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+MODULES = Path(__file__).resolve().parent / "go"
+_PULUMI = "3.259.0"
+_KUBERNETES = "1.34.4"
+_KUSTOMIZE = "5.4.3"
+_ETCD = "3.6.5"
+_KWOK = "0.8.0"
+_MINIKUBE = "1.37.0"
+
+_ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+class UnsupportedPlatform(RuntimeError):
+    """The machine is neither Linux nor macOS on amd64 or arm64; the message names it."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What a tool runs on, in Go's words: `linux` or `darwin`, `amd64` or `arm64`."""
+
+    os: str
+    arch: str
+
+    def __str__(self) -> str:
+        return f"{self.os}-{self.arch}"
+
+
+@cache
+def this_platform() -> Platform:
+    """The platform of this machine. Raises UnsupportedPlatform."""
+    machine = os.uname().machine if hasattr(os, "uname") else "unknown"
+    arch = _ARCHITECTURES.get(machine.lower())
+    if sys.platform not in ("linux", "darwin") or arch is None:
+        raise UnsupportedPlatform(
+            f"this machine is {sys.platform} on {machine}; "
+            "the tools need Linux or macOS on amd64 or arm64"
+        )
+    return Platform(sys.platform, arch)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A publisher's download.
+
+    `url` and `checksums` are templates of `{version}`, `{os}`, `{arch}` and `{x64}` (`amd64` as
+    Pulumi calls it). `checksums` is a file of sha256 sums, one `<sum>  <file>` a line or a lone
+    sum. `folder` is the folder of an archive whose files are the tool; None for a bare executable.
+    """
+
+    url: str
+    checksums: str
+    folder: str | None = None
+
+
+@dataclass(frozen=True)
+class GoSource:
+    """A tool's source: a package of the module in `toolchain/go/<module>`.
+
+    `version_variable` is what the linker sets to `v<version>`, for a tool that does not know it.
+    """
+
+    module: str
+    package: str
+    version_variable: str = ""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One executable. `sandbox`: needed by the embedded control plane only, which is for Linux."""
+
+    name: str
+    version: str
+    release: Release | None = None
+    source: GoSource | None = None
+    sandbox: bool = False
+
+
+def _kubernetes(name: str, *, sandbox: bool) -> Tool:
+    url = f"https://dl.k8s.io/release/v{{version}}/bin/{{os}}/{{arch}}/{name}"
+    return Tool(
+        name,
+        _KUBERNETES,
+        Release(url, f"{url}.sha256"),
+        GoSource(
+            "kubernetes",
+            f"k8s.io/kubernetes/cmd/{name}",
+            "k8s.io/component-base/version.gitVersion",
+        ),
+        sandbox,
+    )
+
+
+_GITHUB = "https://github.com"
+_PULUMI_RELEASE = f"{_GITHUB}/pulumi/pulumi/releases/download/v{{version}}"
+_KUSTOMIZE_RELEASE = (
+    f"{_GITHUB}/kubernetes-sigs/kustomize/releases/download/kustomize%2Fv{{version}}"
+)
+_MINIKUBE_RELEASE = (
+    f"{_GITHUB}/kubernetes/minikube/releases/download/v{{version}}/minikube-{{os}}-{{arch}}"
+)
+_ETCD_RELEASE = f"{_GITHUB}/etcd-io/etcd/releases/download/v{{version}}"
+
+TOOLS = {
+    tool.name: tool
+    for tool in (
+        Tool(
+            "pulumi",
+            _PULUMI,
+            # With the language hosts that `pulumi up` starts from the same folder.
+            Release(
+                f"{_PULUMI_RELEASE}/pulumi-v{{version}}-{{os}}-{{x64}}.tar.gz",
+                f"{_PULUMI_RELEASE}/pulumi-{{version}}-checksums.txt",
+                "pulumi",
+            ),
+            GoSource(
+                "pulumi",
+                "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+                "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",
+            ),
+        ),
+        _kubernetes("kubectl", sandbox=False),
+        Tool(
+            "kustomize",
+            _KUSTOMIZE,
+            Release(
+                f"{_KUSTOMIZE_RELEASE}/kustomize_v{{version}}_{{os}}_{{arch}}.tar.gz",
+                f"{_KUSTOMIZE_RELEASE}/checksums.txt",
+                "",
+            ),
+            GoSource("kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
+        ),
+        Tool(
+            "minikube",
+            _MINIKUBE,
+            Release(_MINIKUBE_RELEASE, f"{_MINIKUBE_RELEASE}.sha256"),
+        ),
+        Tool(
+            "etcd",
+            _ETCD,
+            Release(
+                f"{_ETCD_RELEASE}/etcd-v{{version}}-{{os}}-{{arch}}.tar.gz",
+                f"{_ETCD_RELEASE}/SHA256SUMS",
+                "etcd-v{version}-{os}-{arch}",
+            ),
+            GoSource("etcd", "go.etcd.io/etcd/server/v3"),
+            sandbox=True,
+        ),
+        _kubernetes("kube-apiserver", sandbox=True),
+        _kubernetes("kube-controller-manager", sandbox=True),
+        _kubernetes("kube-scheduler", sandbox=True),
+        Tool(
+            "kwok",
+            _KWOK,
+            source=GoSource("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+            sandbox=True,
+        ),
+    )
+}

@@ -1,0 +1,109 @@
+"""Where the pinned tools are on this machine.
+
+Only looks at files: no subprocess, no socket.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+from toolchain.pins import MODULES, TOOLS, GoSource, Tool, UnsupportedPlatform, this_platform
+
+
+class ToolMissing(RuntimeError):
+    """A tool is not installed; the message names it and the fix."""
+
+
+class Origin(StrEnum):
+    """How a tool came to be on this machine."""
+
+    DOWNLOADED = "downloaded"
+    BUILT = "built"
+    ON_PATH = "on PATH"
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A tool that is there: the absolute path of its executable, and where it is from."""
+
+    tool: Tool
+    path: Path
+    origin: Origin
+
+
+def cache_folder() -> Path:
+    """The project's cache: $XDG_CACHE_HOME or ~/.cache, then ml-platform."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).absolute() / "ml-platform"
+
+
+def find(tool: str) -> Path:
+    """The absolute path of a tool's pinned executable.
+
+    Raises:
+        ToolMissing: it is not installed, not to be had on this platform, or none of this
+            project's tools.
+    """
+    if tool not in TOOLS:
+        raise ToolMissing(f"{tool} is none of this project's tools, which are {', '.join(TOOLS)}")
+    pinned = TOOLS[tool]
+    try:
+        found = installed(pinned)
+    except UnsupportedPlatform as error:
+        raise ToolMissing(f"{tool} is not to be had: {error}") from error
+    if found:
+        return found.path
+    fix = "run: make setup"
+    if pinned.source is None:
+        fix += " (on a machine that may download it), or put your own on PATH"
+    raise ToolMissing(f"{tool} {pinned.version} is not installed; {fix}")
+
+
+def installed(tool: Tool) -> Installed | None:
+    """A tool as it is on this machine, the publisher's before a built one; None if it is not."""
+    for folder, origin in (
+        (downloaded_folder(tool), Origin.DOWNLOADED),
+        (built_folder(tool), Origin.BUILT),
+    ):
+        if folder and os.access(folder / tool.name, os.X_OK):
+            return Installed(tool, folder / tool.name, origin)
+    if tool.source is None and (path := shutil.which(tool.name)):
+        return Installed(tool, Path(path).absolute(), Origin.ON_PATH)
+    return None
+
+
+def downloaded_folder(tool: Tool) -> Path | None:
+    """Where a tool's download is put; None if nobody publishes it with checksums."""
+    return _folder(tool, "downloaded") if tool.release else None
+
+
+def built_folder(tool: Tool) -> Path | None:
+    """Where a tool built from source is put: another for another source, flags or platform."""
+    return _folder(tool, build_key(tool.source, tool.version)) if tool.source else None
+
+
+def linker_flags(source: GoSource, version: str) -> str:
+    """Go's `-ldflags` for a tool: no symbol table, and its version where it must be told."""
+    if not source.version_variable:
+        return "-s -w"
+    return f"-s -w -X {source.version_variable}=v{version}"
+
+
+@cache
+def build_key(source: GoSource, version: str) -> str:
+    """Digest of what decides a build: go.mod, go.sum, package, flags."""
+    digest = hashlib.sha256(f"{source.package}\0{linker_flags(source, version)}\0".encode())
+    for name in ("go.mod", "go.sum"):
+        digest.update((MODULES / source.module / name).read_bytes())
+        digest.update(b"\0")
+    return digest.hexdigest()[:16]
+
+
+def _folder(tool: Tool, key: str) -> Path:
+    return cache_folder() / "tools" / tool.name / f"{tool.version}-{this_platform()}-{key}"
