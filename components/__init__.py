@@ -1,0 +1,1 @@
+"""The Pulumi program: settings, clusters, Kubeflow."""

@@ -1,6 +1,7 @@
 """The plugin `pulumi-resource-mlplatform`: what the platform needs and no other provider offers.
 
-Types: `mlplatform:kubernetes:CustomResourceDefinition`, `mlplatform:kubernetes:AdmissionReady`.
+Types: `mlplatform:kubernetes:CustomResourceDefinition`, `mlplatform:kubernetes:AdmissionReady`,
+`mlplatform:access:Credentials`.
 Configuration: `kubeconfig` (contents or path; secret), `clusterIdentifier`.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from provider import settings
@@ -30,7 +31,7 @@ from provider.rpc import (
     Properties,
     serve,
 )
-from provider.values import UNKNOWN, has_unknown, plain
+from provider.values import UNKNOWN, Secret, has_unknown, plain
 from provider.wait import NotReady, Waiter
 
 _TIMEOUT: Final = 600  # seconds, unless the resource says otherwise
@@ -61,6 +62,12 @@ class Kind(ABC):
     @abstractmethod
     def write(self, plugin: MlPlatform, call: Call, inputs: Properties) -> tuple[str, Properties]:
         """Create or update; id, and outputs besides the inputs."""
+
+    def change(
+        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
+    ) -> Properties:
+        """Update; outputs besides the inputs. In the same way as it is made, unless overridden."""
+        return self.write(plugin, call, inputs)[1]
 
     @abstractmethod
     def read(
@@ -212,7 +219,83 @@ class AdmissionReady(Kind):
         """Nothing was made, so nothing is removed."""
 
 
+class Credentials(Kind):
+    """Generated credentials.
+
+    Inputs: `password`, optional. Outputs: every field of `provider.credentials`, each a secret,
+    and `stored`, false once the cluster no longer keeps them.
+    """
+
+    def check(self, inputs: Properties) -> list[Failure]:
+        """The password's form; its value is never shown."""
+        from components.kubeflow.access import AccessError, check_password
+
+        password = inputs.get("password")
+        if password is None or password is UNKNOWN:
+            return []
+        try:
+            check_password(str(password))
+        except AccessError as error:
+            return [Failure("password", str(error))]
+        return []
+
+    def diff(self, olds: Properties, news: Properties) -> list[Change]:
+        """Another password, or a cluster that lost them."""
+        wanted = news.get("password")
+        changed = wanted is not None and wanted != olds.get("password")
+        lost = olds.get("stored") is False
+        return [
+            Change(key, "update")
+            for key, is_so in (("password", changed), ("stored", lost))
+            if is_so
+        ]
+
+    def write(self, plugin: MlPlatform, call: Call, inputs: Properties) -> tuple[str, Properties]:
+        """Complete what the cluster keeps; a preview knows only the password that was given."""
+        from provider import credentials
+
+        return credentials.NAME, self.change(plugin, call, {}, inputs)
+
+    def change(
+        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
+    ) -> Properties:
+        """What the state knows stands; a state that was lost finds it in the cluster."""
+        from provider import credentials
+
+        password = inputs.get("password")
+        known = {key: state[key] for key in credentials.FIELDS if state.get(key)}
+        if call.preview:
+            values = {key: known.get(key, UNKNOWN) for key in credentials.FIELDS}
+            if password and password != known.get("password"):
+                values |= {"password": password, credentials.HASH: UNKNOWN}
+        else:
+            client = plugin.cluster.client
+            kept = credentials.stored(client)
+            values = credentials.complete({**kept, **known}, password)
+            if values != kept:
+                credentials.store(client, values)
+        return {**{key: Secret(value) for key, value in values.items()}, "stored": True}
+
+    def read(
+        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
+    ) -> tuple[str, Properties, Properties]:
+        """The state as it is: what the cluster keeps is a copy, put back by the next update."""
+        from provider import credentials
+
+        kept = credentials.stored(plugin.cluster.client)
+        plain_state = plain(state)
+        same = all(kept.get(key) == plain_state.get(key) for key in credentials.FIELDS)
+        return call.id, {**state, "stored": same}, inputs
+
+    def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
+        """Take the copy from the cluster."""
+        from provider import credentials
+
+        credentials.remove(plugin.cluster.client)
+
+
 _KINDS: Final[Mapping[str, Kind]] = {
+    "mlplatform:access:Credentials": Credentials(),
     "mlplatform:kubernetes:CustomResourceDefinition": CustomResourceDefinition(),
     "mlplatform:kubernetes:AdmissionReady": AdmissionReady(),
 }
@@ -270,20 +353,30 @@ class MlPlatform(Plugin):
 
     def create(self, call: Call, inputs: Properties) -> tuple[str, Properties]:
         """Make it; a preview whose cluster or inputs aren't there yet shows the inputs."""
+        kind = _kind(call.type)
+        identifier, more = self._tried(call, inputs, lambda: kind.write(self, call, plain(inputs)))
+        return ("" if call.preview else identifier), {**inputs, **more}
+
+    def update(self, call: Call, olds: Properties, news: Properties) -> Properties:
+        """Change it; a preview as `create`."""
+        kind = _kind(call.type)
+        _, more = self._tried(
+            call, news, lambda: ("", kind.change(self, call, plain(olds), plain(news)))
+        )
+        return {**news, **more}
+
+    def _tried(
+        self, call: Call, inputs: Properties, write: Callable[[], tuple[str, Properties]]
+    ) -> tuple[str, Properties]:
         if call.preview and has_unknown(inputs):
-            return "", inputs
+            return "", {}
         try:
-            identifier, more = _kind(call.type).write(self, call, plain(inputs))
+            return write()
         except Unreachable as error:
             if not call.preview:
                 raise
             self.engine.warning(call.urn, str(error))
-            return "", inputs
-        return ("" if call.preview else identifier), {**inputs, **more}
-
-    def update(self, call: Call, olds: Properties, news: Properties) -> Properties:
-        """Change it, in the same way as it is made."""
-        return self.create(call, news)[1]
+            return "", {}
 
     def read(
         self, call: Call, state: Properties, inputs: Properties

@@ -134,12 +134,13 @@ def parse(line: bytes) -> AuditEvent:
         raise ValueError(f"not an audit event ({error!r}): {line[:200]!r}") from error
 
 
-def read(path: Path) -> list[AuditEvent]:
-    """All answered requests of a log file, in the file's order.
+def read(path: Path, since: int = 0) -> list[AuditEvent]:
+    """All answered requests of a log file from the byte `since` on, in the file's order.
 
     A last line that is still being written is left out. Raises FileNotFoundError and ValueError.
     """
     with path.open("rb") as stream:
+        stream.seek(since)
         lines = [line for line in stream if line.endswith(b"\n")]
     events = [parse(line) for line in lines]
     return [event for event in events if event.stage in ("ResponseComplete", "Panic")]
@@ -181,3 +182,14 @@ def summarise(events: Iterable[AuditEvent], user: str = "deployer") -> AuditSumm
                 present.add(event.key)
                 first_write.setdefault(event.key, event.received)
     return AuditSummary(user, writes, failed, repeated, dry_runs, failed_dry_runs, first_write)
+
+
+def describe(summary: AuditSummary) -> str:
+    """The summary in words: a line of counts, then a line for each failed or repeated write."""
+    lines = [
+        f"{summary.user}: {summary.writes} writes to the API server, {len(summary.failed)} failed, "
+        f"{len(summary.repeated)} repeated"
+    ]
+    lines += [f"  failed: {e.code} {e.verb} {e.key}: {e.reason}" for e in summary.failed]
+    lines += [f"  repeated: {e.verb} {e.key}" for e in summary.repeated]
+    return "\n".join(lines)

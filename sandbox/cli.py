@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sandbox import controlplane, parts
+from sandbox import controlplane, deploy, parts
 from sandbox.controlplane import SandboxError, SandboxOptions
 from sandbox.daemon import tail
 from sandbox.network import NetworkError
@@ -131,6 +131,16 @@ def build_parser() -> argparse.ArgumentParser:
         default=parts.ADMIN,
         help="whose; the audit log tells them apart (%(default)s)",
     )
+    up = add_verb(verbs, "up", deploy.up, "bring the whole platform onto it")
+    preview = add_verb(verbs, "preview", deploy.preview, "show what `up` would change")
+    refresh = add_verb(verbs, "refresh", deploy.refresh, "read every object again")
+    destroy = add_verb(verbs, "destroy", deploy.destroy, "take the platform off it again")
+    for verb in (up, preview, refresh, destroy):
+        deploy.add_options(verb)
+    for verb in (preview, refresh):
+        verb.add_argument("--diff", action="store_true", help="show the changed fields")
+    figures = add_verb(verbs, "audit", deploy.figures, "count writes; exit code 1 if one failed")
+    figures.add_argument("--user", default=parts.DEPLOYER, help="whose writes (%(default)s)")
     return parser
 
 

@@ -1,0 +1,1 @@
+"""Clusters: minikube, an existing one, the embedded sandbox."""

@@ -1,0 +1,1 @@
+"""Kubeflow: from a pinned source to Pulumi's graph."""

@@ -83,7 +83,7 @@ def _letters(size: int) -> Callable[[Callable[[int], bytes]], str]:
     return lambda randbytes: base64.b32encode(randbytes(size)).decode().rstrip("=").lower()
 
 
-_GENERATED: Mapping[str, Callable[[Callable[[int], bytes]], str]] = {
+GENERATED: Mapping[str, Callable[[Callable[[int], bytes]], str]] = {
     "password": _letters(15),
     "oidc_client_secret": _letters(25),
     "cookie_secret": lambda randbytes: base64.urlsafe_b64encode(randbytes(32)).decode(),
@@ -102,21 +102,32 @@ def generate(
     The names are the fields of `Credentials`, and `password` for the user's password. The result
     is decided by `kept` and what `randbytes` gives; the state keeps it from then on.
     """
-    return {name: kept.get(name) or make(randbytes) for name, make in _GENERATED.items()}
+    return {name: kept.get(name) or make(randbytes) for name, make in GENERATED.items()}
+
+
+def check_password(password: str) -> None:
+    """See whether a password can be used.
+
+    Raises:
+        AccessError: it is empty, longer than bcrypt's 72 bytes, holds a NUL, or is upstream's.
+    """
+    encoded = password.encode()
+    if not encoded or len(encoded) > _BCRYPT_LIMIT or b"\0" in encoded:
+        raise AccessError(
+            f"userPassword has {len(encoded)} bytes; give it 1 to {_BCRYPT_LIMIT} bytes without NUL"
+        )
+    if password in _KNOWN_VALUES:
+        raise AccessError("userPassword is one that anybody can read in kubeflow/manifests")
 
 
 def hash_password(password: str, kept: str | None = None, cost: int = 10) -> str:
     """A bcrypt hash of the password: `kept`, if that is one, so that nothing changes needlessly.
 
     Raises:
-        AccessError: the password is empty, longer than bcrypt's 72 bytes, or holds a NUL.
+        AccessError: as `check_password`.
     """
+    check_password(password)
     encoded = password.encode()
-    if not encoded or len(encoded) > _BCRYPT_LIMIT or b"\0" in encoded:
-        raise AccessError(
-            f"kubeflow:userPassword has {len(encoded)} bytes; "
-            f"give it 1 to {_BCRYPT_LIMIT} bytes without NUL"
-        )
     if kept is not None and verify(password, kept):
         return kept
     return bcrypt.hashpw(encoded, bcrypt.gensalt(cost)).decode()

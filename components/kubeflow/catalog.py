@@ -238,7 +238,7 @@ def example_kustomization(root: Path) -> Mapping[str, Any]:
     else:
         raise CatalogError(
             f"{root} is no copy of kubeflow/manifests: it has no {EXAMPLE}/kustomization.yaml. "
-            "Set kubeflow:path to the folder that holds applications/, common/ and example/"
+            "Set kubeflowPath to the folder that holds applications/, common/ and example/"
         )
     try:
         documents = load_all(file.read_bytes())

@@ -69,12 +69,12 @@ def resolve(
     if spec.path is not None:
         root = spec.path.expanduser().resolve()
         if not root.is_dir():
-            raise SourceError(f"kubeflow:path is {spec.path}, which is no folder")
-        _check_layout(root, f"kubeflow:path is {spec.path}")
+            raise SourceError(f"kubeflowPath is {spec.path}, which is no folder")
+        _check_layout(root, f"kubeflowPath is {spec.path}")
         return Source(root, tree_digest(root))
     if not _REF.fullmatch(spec.ref):
         raise SourceError(
-            f"kubeflow:ref is {spec.ref!r}; expected a tag, a branch or a commit hash, like v1.10.2"
+            f"kubeflowRef is {spec.ref!r}; expected a tag, a branch or a commit hash, like v1.10.2"
         )
     return _pinned(spec, cache_dir / "sources", lock_file, progress)
 
@@ -149,7 +149,7 @@ def _mismatch(
         f"{spec.ref} of {spec.repository} is not what it was: {lock_file} has {what} "
         f"{expected[what]}, the repository now has {found[what]}. To accept the new content, "
         f'remove the entry "{spec.repository}@{spec.ref}" from {lock_file}; '
-        "to keep the old, set kubeflow:ref to its commit"
+        "to keep the old, set kubeflowRef to its commit"
     )
 
 
@@ -157,7 +157,7 @@ def _fetch(spec: SourceSpec, store: Path) -> tuple[str, Path]:
     """The commit of the ref and the folder of its content, which appears whole or not at all."""
     git = shutil.which("git")
     if git is None:
-        raise SourceError("git is not installed; install it, or set kubeflow:path to a folder")
+        raise SourceError("git is not installed; install it, or set kubeflowPath to a folder")
     work = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=store))
     try:
         repository, tree = work / "repository", work / "tree"
@@ -170,7 +170,7 @@ def _fetch(spec: SourceSpec, store: Path) -> tuple[str, Path]:
             raise SourceError(_fetch_failure(spec, error.stderr)) from error
         commit = _git(*at, "rev-parse", "FETCH_HEAD^{commit}").strip()
         _git(*at, "checkout", "--quiet", "--force", commit)
-        _check_layout(tree, f"kubeflow:ref is {spec.ref} of {spec.repository}")
+        _check_layout(tree, f"kubeflowRef is {spec.ref} of {spec.repository}")
         root = store / commit
         if root.exists():
             root.rename(work / "replaced")
@@ -196,15 +196,15 @@ def _git(git: str, *arguments: str) -> str:
 def _fetch_failure(spec: SourceSpec, stderr: str) -> str:
     if "couldn't find remote ref" in stderr or "not our ref" in stderr:
         return (
-            f"kubeflow:ref is {spec.ref}, which {spec.repository} does not have; "
+            f"kubeflowRef is {spec.ref}, which {spec.repository} does not have; "
             f"see its tags with: git ls-remote --tags {spec.repository}"
         )
     lines = [line for line in stderr.splitlines() if line.strip()]
     reason = next((line for line in lines if line.startswith("fatal:")), "git gave no reason")
     return (
-        f"kubeflow:repository {spec.repository} cannot be reached "
+        f"kubeflowRepository {spec.repository} cannot be reached "
         f"({reason.removeprefix('fatal:').strip()}); check the address and the network, "
-        "or set kubeflow:path to a copy of it"
+        "or set kubeflowPath to a copy of it"
     )
 
 

@@ -369,7 +369,7 @@ def test_what_is_no_hash() -> None:
 
 @pytest.mark.parametrize("password", ["", "x" * 73, "ä" * 37, "a\0b"])
 def test_a_password_that_bcrypt_would_cut(password: str) -> None:
-    with pytest.raises(AccessError, match=r"kubeflow:userPassword has \d+ bytes"):
+    with pytest.raises(AccessError, match=r"userPassword has \d+ bytes"):
         hash_password(password)
 
 

@@ -209,7 +209,7 @@ def test_a_users_git_settings_do_not_change_the_content(
 
 
 def test_an_unknown_ref(upstream: Path, cache: Path, lock: Path) -> None:
-    with pytest.raises(SourceError, match=r"kubeflow:ref is v9, which .* does not have"):
+    with pytest.raises(SourceError, match=r"kubeflowRef is v9, which .* does not have"):
         resolve(spec(upstream, "v9"), cache, lock)
     with pytest.raises(SourceError, match="does not have"):
         resolve(spec(upstream, "0" * 40), cache, lock)
@@ -217,7 +217,7 @@ def test_an_unknown_ref(upstream: Path, cache: Path, lock: Path) -> None:
 
 def test_a_repository_that_does_not_answer(tmp_path: Path, cache: Path, lock: Path) -> None:
     missing = SourceSpec(repository=(tmp_path / "none").as_uri(), ref="v1")
-    with pytest.raises(SourceError, match=r"kubeflow:repository .*none cannot be reached \(.+\)"):
+    with pytest.raises(SourceError, match=r"kubeflowRepository .*none cannot be reached \(.+\)"):
         resolve(missing, cache, lock)
 
 
@@ -259,7 +259,7 @@ def test_a_path_is_used_as_it_is(upstream: Path, cache: Path, lock: Path) -> Non
 
 
 def test_a_path_that_is_no_folder(tmp_path: Path, cache: Path, lock: Path) -> None:
-    with pytest.raises(SourceError, match=r"kubeflow:path is .*none, which is no folder"):
+    with pytest.raises(SourceError, match=r"kubeflowPath is .*none, which is no folder"):
         resolve(SourceSpec(path=tmp_path / "none"), cache, lock)
 
 

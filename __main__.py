@@ -1,0 +1,22 @@
+"""The whole platform: settings, a cluster, and Kubeflow on it."""
+
+import pulumi
+
+from components import settings as configuration
+from components.choose import cluster_of, kubeflow_args
+from components.errors import shown_plainly
+from components.kubeflow.component import Kubeflow
+
+with shown_plainly():
+    settings = configuration.load()
+    arguments = kubeflow_args(settings)
+    cluster = cluster_of(settings)
+    kubeflow = Kubeflow(
+        "kubeflow", arguments, provider=cluster.provider, platform=cluster.platform
+    )
+
+pulumi.export("kubeconfig", cluster.kubeconfig)
+pulumi.export("url", kubeflow.url)
+pulumi.export("email", settings.user_email)
+pulumi.export("password", kubeflow.password)
+pulumi.export("portForward", kubeflow.port_forward)

@@ -1,0 +1,40 @@
+"""Errors that a user can mend, shown as their text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pulumi
+
+from components.kubeflow.access import AccessError
+from components.kubeflow.catalog import CatalogError
+from components.kubeflow.plan import PlanError
+from components.kubeflow.render import RenderError
+from components.kubeflow.source import SourceError
+from components.kubeflow.transforms import TransformError
+from components.kubeflow.yamljson import YamlError
+from components.settings import SettingsError
+from toolchain.tools import ToolMissing
+
+MENDABLE = (
+    AccessError,
+    CatalogError,
+    PlanError,
+    RenderError,
+    SettingsError,
+    SourceError,
+    ToolMissing,
+    TransformError,
+    YamlError,
+)
+"""Errors whose message says what is wrong and what mends it."""
+
+
+@contextmanager
+def shown_plainly() -> Iterator[None]:
+    """Show such an error without a traceback, and end the program before anything is created."""
+    try:
+        yield
+    except MENDABLE as error:
+        raise pulumi.RunError(str(error)) from None

@@ -1,0 +1,130 @@
+"""Kubeflow on a cluster: from the pinned manifests to Pulumi's graph, with credentials of its own.
+
+Everything up to the plan is pure or only reads files; `objects` and `planned` serve the command
+`explain` and the benchmarks as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from components.kubeflow import access, render, source
+from components.kubeflow.manifests import Manifests, ManifestsArgs
+from components.kubeflow.normalise import normalise
+from components.kubeflow.plan import Plan, plan
+from components.platform_provider import Credentials, Provider
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class KubeflowArgs:
+    """What is installed and who may enter.
+
+    `kustomize` is the executable; `cache_dir` holds what can be made again; `lock_file` pins the
+    content of a git ref. An empty `components` is the whole platform, an empty `user_password` a
+    generated one. `timeout_minutes` is how long one object may take to become ready.
+    """
+
+    source: source.SourceSpec
+    kustomize: Path
+    cache_dir: Path
+    lock_file: Path
+    components: Sequence[str] = ()
+    patches: Sequence[render.Patch] = ()
+    transforms: Sequence[render.Transform] = ()
+    user_email: str = access.DEFAULT_EMAIL
+    user_password: pulumi.Input[str] = ""
+    dashboard_port: int = 8080
+    timeout_minutes: int = 30
+
+
+def objects(args: KubeflowArgs, progress: Progress = lambda _: None) -> list[dict[str, Any]]:
+    """The chosen objects, as upstream has them, without what a cluster fills in itself.
+
+    Raises:
+        SourceError, CatalogError, RenderError, TransformError: as the steps do.
+    """
+    manifests = source.resolve(args.source, args.cache_dir, args.lock_file, progress)
+    rendered = render.render(
+        manifests,
+        args.components,
+        args.patches,
+        args.kustomize,
+        args.cache_dir,
+        transforms=args.transforms,
+        progress=progress,
+    )
+    return normalise(rendered)
+
+
+def planned(args: KubeflowArgs, progress: Progress = lambda _: None) -> Plan:
+    """The plan with placeholders for credentials: what `explain` shows.
+
+    Raises:
+        PlanError, AccessError, and those of `objects`.
+    """
+    placeholders = {
+        field.name: f"<{field.name}>" for field in fields(access.Credentials)
+    } | {"user_email": args.user_email}
+    return plan(access.secure(objects(args, progress), access.Credentials(**placeholders)))
+
+
+class Kubeflow(pulumi.ComponentResource):
+    """The platform: every object a resource of its own, in the order that the API server needs."""
+
+    password: pulumi.Output[str]
+    """The first user's password, a secret."""
+    url: str
+    """Where the dashboard is while `port_forward` runs."""
+    port_forward: str
+    """The command that brings the dashboard to this machine."""
+
+    def __init__(
+        self,
+        name: str,
+        args: KubeflowArgs,
+        *,
+        provider: pulumi.ProviderResource,
+        platform: Provider,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("mlplatform:kubeflow:Kubeflow", name, None, opts)
+        child = pulumi.ResourceOptions(parent=self)
+        bodies = objects(args, lambda text: pulumi.log.info(text, self))
+        credentials = Credentials(
+            f"{name}-credentials",
+            password=args.user_password or None,
+            opts=pulumi.ResourceOptions(parent=self, provider=platform),
+        )
+        secured = access.secure(bodies, _credentials(args.user_email, credentials), _digest)
+        Manifests(
+            name,
+            ManifestsArgs(
+                plan(secured),
+                provider,
+                platform,
+                args.cache_dir / "definitions",
+                f"{args.timeout_minutes}m",
+            ),
+            child,
+        )
+        self.password = credentials.password
+        self.url = access.dashboard_url(args.dashboard_port)
+        self.port_forward = access.port_forward_command(args.dashboard_port)
+        self.register_outputs({"url": self.url})
+
+
+def _credentials(email: str, made: Credentials) -> access.Credentials:
+    names = [field.name for field in fields(access.Credentials) if field.name != "user_email"]
+    return access.Credentials(email, **{name: getattr(made, name) for name in names})
+
+
+def _digest(values: Sequence[Any]) -> pulumi.Output[str]:
+    """A digest that may be shown: of high-entropy values and of a salted hash."""
+    return pulumi.Output.unsecret(pulumi.Output.all(*values).apply(access.digest))

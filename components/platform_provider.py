@@ -1,0 +1,106 @@
+"""Resources of the provider plugin `pulumi-resource-mlplatform`, which is in provider/."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pulumi
+
+
+class Provider(pulumi.ProviderResource):
+    """The plugin, connected to one cluster.
+
+    Args:
+        kubeconfig: contents of a kubeconfig with one context; kept as a secret.
+        cluster_identifier: while it stays the same, a changed kubeconfig replaces nothing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kubeconfig: pulumi.Input[str],
+        cluster_identifier: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties = {
+            "kubeconfig": pulumi.Output.secret(kubeconfig),
+            "clusterIdentifier": cluster_identifier,
+        }
+        super().__init__("mlplatform", name, properties, opts)
+
+
+class CustomResourceDefinition(pulumi.CustomResource):
+    """A CustomResourceDefinition of which the state holds a digest instead of the schemas.
+
+    Created once every version is served. Its body is `<hex>.json` in the folder `store`; `digest`
+    is "sha256:<hex>"; `summary` is what a person should see of it in a diff.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        manifest_name: str,
+        digest: str,
+        store: str,
+        summary: Mapping[str, Any],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties = {
+            "name": manifest_name,
+            "digest": digest,
+            "store": store,
+            "summary": dict(summary),
+        }
+        super().__init__("mlplatform:kubernetes:CustomResourceDefinition", name, properties, opts)
+
+
+class AdmissionReady(pulumi.CustomResource):
+    """A gate that is passed once admission webhooks answer.
+
+    `webhooks` are {configuration: "<kind>/<name>", webhook: "<name>"}; `probes` are objects that
+    they admit, sent to the API server as dry runs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        webhooks: Sequence[Mapping[str, str]],
+        probes: Sequence[Mapping[str, Any]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties = {"webhooks": list(webhooks), "probes": list(probes)}
+        super().__init__("mlplatform:kubernetes:AdmissionReady", name, properties, opts)
+
+
+class Credentials(pulumi.CustomResource):
+    """The generated secrets of one installation, kept in a Secret of the cluster and in the state.
+
+    A run that was killed before it wrote its state finds them in the cluster again, so that no
+    database is left with a password that nobody knows. Every output is a secret.
+    """
+
+    password: pulumi.Output[str]
+    """The user's password: the given one, or a generated one."""
+    password_hash: pulumi.Output[str]
+    """Its bcrypt hash."""
+    oidc_client_secret: pulumi.Output[str]
+    cookie_secret: pulumi.Output[str]
+    object_store_access_key: pulumi.Output[str]
+    object_store_secret_key: pulumi.Output[str]
+    pipelines_database_password: pulumi.Output[str]
+    katib_database_password: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        password: pulumi.Input[str] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties: dict[str, Any] = dict.fromkeys(Credentials.__annotations__)
+        properties["password"] = None if password is None else pulumi.Output.secret(password)
+        super().__init__("mlplatform:access:Credentials", name, properties, opts)

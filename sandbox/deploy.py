@@ -1,0 +1,128 @@
+"""Verbs that bring the platform onto a sandbox, show what would change, and take it off again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from sandbox import audit, controlplane
+from sandbox.controlplane import RunningSandbox, SandboxError, SandboxOptions
+from sandbox.parts import DEPLOYER
+
+STACK = "sandbox"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What all of these verbs take."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SETTING=VALUE",
+        dest="settings",
+        help="a setting of Pulumi.yaml on top of Pulumi.sandbox.yaml; may be given again",
+    )
+    parser.add_argument("--stack", default=STACK, help="the stack's name (%(default)s)")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        help="folder for Pulumi's state (default: $XDG_STATE_HOME/ml-platform/pulumi)",
+    )
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """Start the sandbox where it does not run, and bring everything onto it."""
+    began = time.monotonic()
+    sandbox = _running(arguments)
+    since = _size(sandbox.audit_log)
+    result = _stack(arguments).up(on_output=_say, color="auto")
+    outputs = result.outputs
+    _say(f"\nUp after {time.monotonic() - began:.0f} s. {_audited(sandbox, since)}")
+    if "dashboard" in outputs:
+        kubeconfig = f"--kubeconfig {sandbox.admin_kubeconfig}"
+        _say(f"kubectl {kubeconfig} get pods --all-namespaces")
+    return 0
+
+
+def preview(arguments: argparse.Namespace) -> int:
+    """Show what `up` would change, against the live API server."""
+    _running(arguments)
+    _stack(arguments).preview(on_output=_say, color="auto", diff=arguments.diff)
+    return 0
+
+
+def refresh(arguments: argparse.Namespace) -> int:
+    """Read every object again and take drift into the state."""
+    _running(arguments)
+    _stack(arguments).refresh(on_output=_say, color="auto", diff=arguments.diff)
+    return 0
+
+
+def destroy(arguments: argparse.Namespace) -> int:
+    """Remove everything that `up` made; the sandbox goes on."""
+    began = time.monotonic()
+    sandbox = _running(arguments)
+    since = _size(sandbox.audit_log)
+    _stack(arguments).destroy(on_output=_say, color="auto")
+    _say(f"\nGone after {time.monotonic() - began:.0f} s. {_audited(sandbox, since)}")
+    return 0
+
+
+def figures(arguments: argparse.Namespace) -> int:
+    """Sum up the audit log; exit code 1 when a write failed or was repeated."""
+    status = controlplane.status(arguments.name, arguments.data_dir)
+    if not status.exists:
+        print(f"there is no sandbox '{arguments.name}'", file=sys.stderr)
+        return 1
+    events = audit.read(RunningSandbox(status.name, status.data_dir).audit_log)
+    summary = audit.summarise(list(events), arguments.user)
+    print(audit.describe(summary))
+    return 1 if summary.failed or summary.repeated else 0
+
+
+def _running(arguments: argparse.Namespace) -> RunningSandbox:
+    """The sandbox: started now, or as it runs."""
+    status = controlplane.status(arguments.name, arguments.data_dir)
+    if status.healthy:
+        return RunningSandbox(status.name, status.data_dir)
+    if status.exists:
+        dead = ", ".join(part.name for part in status.dead)
+        raise SandboxError(
+            f"not running: {dead}; restart: python -m sandbox start --name {arguments.name}"
+        )
+    return controlplane.start(
+        SandboxOptions(arguments.name, data_dir=arguments.data_dir),
+        lambda line: print(line, file=sys.stderr),
+    )
+
+
+def _stack(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    # The engine's SDK takes a second to import; the other verbs need none of it.
+    from sandbox.engine import open_stack, state_home
+
+    settings: dict[str, object] = {"cluster": "sandbox", "sandboxName": arguments.name}
+    if arguments.data_dir is not None:
+        settings["sandboxData"] = str(arguments.data_dir.resolve())
+    for entry in arguments.settings:
+        name, separator, value = entry.partition("=")
+        if not separator:
+            raise SandboxError(f"--set {entry}: give SETTING=VALUE, like kubeflowRef=v1.10.2")
+        settings[name] = yaml.safe_load(value)
+    return open_stack(arguments.stack, arguments.state or state_home(), settings, _say)
+
+
+def _size(log: Path) -> int:
+    return log.stat().st_size if log.exists() else 0
+
+
+def _audited(sandbox: RunningSandbox, since: int) -> str:
+    events = audit.read(sandbox.audit_log, since)
+    return audit.describe(audit.summarise(list(events), DEPLOYER))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
