@@ -5,6 +5,7 @@ API conventions: https://kubernetes.io/docs/reference/using-api/api-concepts/
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +15,14 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
 import urllib3
-from urllib3.exceptions import HTTPError, MaxRetryError, NewConnectionError, ProtocolError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    MaxRetryError,
+    NewConnectionError,
+    ProtocolError,
+    SSLError,
+)
 
 from provider.kubeconfig import Connection
 from provider.rpc import PluginError
@@ -25,7 +33,10 @@ JSON_PATCH: Final = "application/json-patch+json"
 _METADATA_LIST: Final = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _METADATA: Final = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _POOL: Final = 64
-_ATTEMPTS: Final = 8
+_ATTEMPTS: Final = 8  # of a request that the server is too busy for
+_PATIENCE: Final = 15.0  # a server that has answered before is looked for so long (seconds)
+_FIRST_PAUSE: Final = 0.05  # seconds between looks for a lost server, doubled up to the last one
+_LAST_PAUSE: Final = 1.0
 _DISCOVERY_AGE: Final = 0.2  # a miss is looked up again when the answer is older (seconds)
 
 Object = dict[str, Any]
@@ -87,14 +98,21 @@ def _prefix(api_version: str) -> str:
 class Client:
     """One API server. Safe for use by many threads.
 
+    A server that has answered before and is lost, because it restarts, is looked for a while;
+    what may be sent twice is then sent again. One that never answered is an error at once.
+
     Args:
         connection: from `provider.kubeconfig.connect`.
         user_agent: shown in the API server's audit log.
+        cancelled: ends that look once it is set.
     """
 
-    def __init__(self, connection: Connection, user_agent: str) -> None:
+    def __init__(self, connection: Connection, user_agent: str, cancelled: threading.Event) -> None:
         self._connection = connection
         self._user_agent = user_agent
+        self._cancelled = cancelled
+        self._answered = False
+        self._lost: float | None = None  # since when nothing gets through
         parts = urlsplit(connection.server)
         self._base = parts.path.rstrip("/")
         self._pool = self._make_pool(_POOL)
@@ -149,7 +167,9 @@ class Client:
             Unreachable: it didn't answer.
         """
         url = f"{self._base}{path}" + (f"?{urlencode(query)}" if query else "")
-        for attempt in range(_ATTEMPTS):
+        harmless = method in {"GET", "DELETE"} or content_type == APPLY or "dryRun" in (query or {})
+        busy, pause = 0, _FIRST_PAUSE
+        while True:
             try:
                 response = self._pool.urlopen(
                     method,
@@ -158,21 +178,39 @@ class Client:
                     headers=self._headers(accept, content_type, user_agent),
                     timeout=urllib3.Timeout(connect=10, read=timeout),
                 )
-            except ProtocolError as error:
-                # The server closed an idle connection just as it was used again.
-                if attempt == 0 and method != "POST":
-                    continue
-                raise self._unreachable(error) from None
             except HTTPError as error:
-                raise self._unreachable(error) from None
+                if not self._looks_for_server(error, harmless=harmless):
+                    raise self._unreachable(error) from None
+                self._cancelled.wait(pause)
+                pause = min(pause * 2, _LAST_PAUSE)
+                continue
+            self._answered, self._lost = True, None
             if response.status < 300:
                 return _object(response.data)
             wait = response.headers.get("Retry-After")
-            if wait and response.status in {429, 503, 504} and attempt + 1 < _ATTEMPTS:
-                time.sleep(min(float(wait), 5.0))
+            if wait and response.status in {429, 503, 504}:
+                busy += 1
+                if busy >= _ATTEMPTS:
+                    break
+                self._cancelled.wait(min(float(wait), 5.0))
                 continue
             raise ApiError(_status(response.data), response.status)
         raise Unreachable(f"{self._connection.server} stays too busy to answer")
+
+    def _looks_for_server(self, error: HTTPError, *, harmless: bool) -> bool:
+        """Whether a request that got no answer is sent again."""
+        if self._lost is None:
+            self._lost = time.monotonic()
+        if not self._answered or self._cancelled.is_set():
+            return False
+        if isinstance(error, NewConnectionError | ConnectTimeoutError):
+            repeatable = True  # it was never sent
+        elif isinstance(error, ProtocolError | SSLError):
+            # Lost on the way, or after it was carried out.
+            repeatable = harmless and not _is_untrusted(error)
+        else:
+            repeatable = False
+        return repeatable and time.monotonic() - self._lost < _PATIENCE
 
     def _unreachable(self, error: Exception) -> Unreachable:
         cause = getattr(error, "reason", None) or error
@@ -241,9 +279,12 @@ class Client:
 
     # Objects.
 
-    def get(self, resource: Resource, namespace: str, name: str) -> Object:
+    def get(
+        self, resource: Resource, namespace: str, name: str, *, metadata_only: bool = False
+    ) -> Object:
         """Read one object."""
-        return self.request("GET", resource.path(namespace, name))
+        accept = _METADATA if metadata_only else JSON
+        return self.request("GET", resource.path(namespace, name), accept=accept)
 
     def find(
         self, resource: Resource, namespace: str = "", *, selector: str = "", fields: str = ""
@@ -427,6 +468,10 @@ class Client:
         finally:
             if response is not None:
                 response.close()
+
+
+def _is_untrusted(error: HTTPError) -> bool:
+    return any(isinstance(part, ssl.SSLCertVerificationError) for part in error.args)
 
 
 def _object(data: bytes) -> Object:

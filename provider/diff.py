@@ -30,6 +30,8 @@ READ_ONLY: Final = (
     "resourceVersion",
     "uid",
 )
+# A path, the kind of change, and the new value (the old one where it is deleted).
+_Step = tuple[Path, str, Any]
 _ABSENT: Final = object()
 _QUANTITIES: Final = frozenset(
     [
@@ -172,35 +174,37 @@ def changes(
     found: list[Change] = []
     patterns = [_pattern(path) for path in immutable]
     own = built_in(str(new_inputs.get("apiVersion") or ""))
-    for path, kind in _walk((), prune(live, old_inputs), new_inputs, old_inputs, own):
-        replace = any(_covers(pattern, path) for pattern in patterns)
+    for path, kind, value in _walk((), prune(live, old_inputs), new_inputs, old_inputs, own):
+        replace = any(
+            _covers(pattern, path) or _reaches(pattern, path, value) for pattern in patterns
+        )
         found.append(Change(format_path(path), kind, replace))
     return found
 
 
-def _walk(path: Path, live: Any, new: Any, old: Any, own: bool) -> Iterator[tuple[Path, str]]:  # noqa: ANN401
+def _walk(path: Path, live: Any, new: Any, old: Any, own: bool) -> Iterator[_Step]:  # noqa: ANN401
     if isinstance(live, dict) and isinstance(new, dict):
         before = old if isinstance(old, dict) else {}
         for key in new:
             there, then = live.get(key, _ABSENT), before.get(key, _ABSENT)
             if there is _ABSENT:
                 if not _dropped(new[key], then, own):
-                    yield (*path, key), "add"
+                    yield (*path, key), "add", new[key]
             else:
                 yield from _walk((*path, key), there, new[key], then, own)
-        yield from (((*path, key), "delete") for key in live if key not in new)
+        yield from (((*path, key), "delete", live[key]) for key in live if key not in new)
     elif isinstance(live, list) and isinstance(new, list):
         for index in range(max(len(live), len(new))):
             here = (*path, index)
             if index >= len(live):
-                yield here, "add"
+                yield here, "add", new[index]
             elif index >= len(new):
-                yield here, "delete"
+                yield here, "delete", live[index]
             else:
                 then = old[index] if isinstance(old, list) and index < len(old) else _ABSENT
                 yield from _walk(here, live[index], new[index], then, own)
     elif not _same(live, new) and not (own and _same_quantity(path, live, new)):
-        yield path, "delete" if new is None else "update"
+        yield path, "delete" if new is None else "update", new
 
 
 def _dropped(new: Any, old: Any, own: bool) -> bool:  # noqa: ANN401
@@ -255,6 +259,22 @@ def _covers(pattern: Path, path: Path) -> bool:
     return len(pattern) <= len(path) and all(
         want in ("*", part) for want, part in zip(pattern, path, strict=False)
     )
+
+
+def _reaches(pattern: Path, path: Path, value: Any) -> bool:  # noqa: ANN401
+    """Whether `value`, changed as a whole at `path`, holds what `pattern` names further down."""
+    if len(path) >= len(pattern) or not _covers(pattern[: len(path)], path):
+        return False
+    values = [value]
+    for part in pattern[len(path) :]:
+        found = []
+        for item in values:
+            if isinstance(item, dict) and part in item:
+                found.append(item[part])
+            elif isinstance(item, list) and part == "*":
+                found.extend(item)
+        values = found
+    return bool(values)
 
 
 def without_ignored(found: Sequence[Change], ignored: Sequence[str]) -> list[Change]:

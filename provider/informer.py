@@ -24,9 +24,10 @@ def key_of(obj: Object) -> Key:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """The newest known state of a watched object; None says that it is gone."""
+    """The newest known state of a watched object; None says that it doesn't exist."""
 
     kind: str
+    key: Key
     object: Object | None
 
 
@@ -97,9 +98,9 @@ class Informer:
                 current = [self._objects[key]] if key in self._objects else []
                 subscription._closers.append(lambda: self._unsubscribe(subscription, key))
             for obj in current:
-                subscription.events.put(Event(self._resource.kind, obj))
+                subscription.events.put(Event(self._resource.kind, key_of(obj), obj))
             if key is not None and not current:
-                subscription.events.put(Event(self._resource.kind, None))
+                subscription.events.put(Event(self._resource.kind, key, None))
 
     def _unsubscribe(self, subscription: Subscription, key: Key) -> None:
         with self._lock:
@@ -176,7 +177,7 @@ class Informer:
             self._deliver(key, None if gone else obj)
 
     def _deliver(self, key: Key, obj: Object | None) -> None:
-        event = Event(self._resource.kind, obj)
+        event = Event(self._resource.kind, key, obj)
         for subscription in (*self._subscribers.get(key, ()), *self._any):
             subscription.events.put(event)
 

@@ -41,7 +41,7 @@ class Cluster:
     """The API server and what works on it; connected to when first needed."""
 
     def __init__(self, kubeconfig: str, cancelled: threading.Event) -> None:
-        self.client = Client(connect(kubeconfig), "ml-platform")
+        self.client = Client(connect(kubeconfig), "ml-platform", cancelled)
         informers = Informers(self.client)
         self.definitions = Definitions(self.client, cancelled)
         self.gate = Gate(self.client, informers, cancelled)
@@ -180,13 +180,17 @@ class AdmissionReady(Kind):
                     parse_webhook(webhook)
             except ValueError as error:
                 failures.append(Failure(f"webhooks[{index}]", str(error)))
+        if not isinstance(probes, list) and probes is not UNKNOWN:
+            failures.append(Failure("probes", f"probes is {probes!r}; it must be a list"))
         for index, probe in enumerate(probes if isinstance(probes, list) else ()):
-            if isinstance(probe, dict) and not (probe.get("apiVersion") and probe.get("kind")):
+            if probe is not UNKNOWN and not (
+                isinstance(probe, dict) and probe.get("apiVersion") and probe.get("kind")
+            ):
                 reason = "a probe is a Kubernetes object: it needs `apiVersion` and `kind`"
                 failures.append(Failure(f"probes[{index}]", reason))
         timeout = inputs.get("timeoutSeconds", _TIMEOUT)
-        if timeout is not UNKNOWN and not (isinstance(timeout, int) and timeout > 0):
-            reason = f"timeoutSeconds is {timeout!r}; it must be a number of seconds above 0"
+        if timeout is not UNKNOWN and (type(timeout) is not int or timeout <= 0):
+            reason = f"timeoutSeconds is {timeout!r}; it must be a whole number of seconds above 0"
             failures.append(Failure("timeoutSeconds", reason))
         return failures
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -185,11 +186,12 @@ def _strings(value: Any) -> Iterator[str]:  # noqa: ANN401
 
 def secret_strings(value: Any) -> set[str]:  # noqa: ANN401
     """Every string that must not be shown: what is marked secret and what a `v1` Secret holds,
-    each as it is, in base64 and decoded from base64."""
+    each as it is, in base64, decoded from base64, and as it is quoted in JSON."""
     found: set[str] = set()
     _collect(value, found)
     for text in tuple(found):
         found.add(base64.b64encode(text.encode()).decode())
+        found.add(json.dumps(text, ensure_ascii=False)[1:-1])
         try:
             found.add(base64.b64decode(text, validate=True).decode())
         except (binascii.Error, UnicodeDecodeError, ValueError):

@@ -10,6 +10,7 @@ from provider.values import Secret, has_secret, plain
 INPUTS: Final = "__inputs"
 INITIAL_VERSION: Final = "__initialApiVersion"
 FIELD_MANAGER: Final = "__fieldManager"
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _DASHED: Final = {
     name.replace("-", "_"): name
     for name in (
@@ -50,12 +51,6 @@ def mark(values: Properties, like: Properties) -> Properties:
 
     Objects are followed key by key; another value that holds a secret in `like` is secret whole.
     """
-    if values.get("kind") == "Secret":
-        hidden = {"data", "stringData"}
-        return {
-            key: Secret(item) if key in hidden and not isinstance(item, Secret) else item
-            for key, item in values.items()
-        }
     result: Properties = {}
     for key, item in values.items():
         source = like.get(key)
@@ -65,7 +60,26 @@ def mark(values: Properties, like: Properties) -> Properties:
             result[key] = Secret(item)
         else:
             result[key] = item
+    if values.get("kind") == "Secret":
+        _hide_contents(result)
     return result
+
+
+def _hide_contents(secret: Properties) -> None:
+    for key in ("data", "stringData"):
+        if key in secret:
+            secret[key] = _secret(secret[key])
+    metadata = secret.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    if isinstance(annotations, dict) and LAST_APPLIED in annotations:
+        # A copy of the contents, where kubectl made the Secret.
+        hidden = {**annotations, LAST_APPLIED: _secret(annotations[LAST_APPLIED])}
+        secret["metadata"] = {**secret["metadata"], "annotations": hidden}
+
+
+def _secret(value: Any) -> Any:  # noqa: ANN401
+    """`value` as one secret, without secrets inside."""
+    return value if isinstance(value, Secret) else Secret(plain(value))
 
 
 def save(

@@ -113,7 +113,7 @@ class KubernetesPlugin(Plugin):
             if self._client is None:
                 names = ("kubeconfig", "context", "cluster")
                 connection = connect(*(self._variables.get(name, "") for name in names))
-                self._client = Client(connection, "pulumi-kubernetes")
+                self._client = Client(connection, "pulumi-kubernetes", self.cancelled)
                 informers = Informers(self._client)
                 self._waiter = Waiter(self._client, informers, self.cancelled)
             return self._client
@@ -175,7 +175,7 @@ class KubernetesPlugin(Plugin):
     def _namespaced(self, obj: Properties) -> bool:
         try:
             return self.client.resource(obj["apiVersion"], obj["kind"]).namespaced
-        except NoSuchKind:
+        except (NoSuchKind, Unreachable):
             return True
 
     def diff(self, call: Call, olds: Properties, news: Properties) -> Difference:
@@ -343,13 +343,19 @@ class KubernetesPlugin(Plugin):
         rule = rule_for(obj)
         if rule is None:
             return live
-        return self.waiter.ready(
-            live,
-            rule,
-            timeout=timeout_of(obj, call.timeout),
-            updating=updating,
-            status=lambda text: self.engine.status(call.urn, text),
-        )
+        try:
+            return self.waiter.ready(
+                live,
+                rule,
+                timeout=timeout_of(obj, call.timeout),
+                updating=updating,
+                status=lambda text: self.engine.status(call.urn, text),
+            )
+        except NotReady:
+            raise
+        except PluginError as error:
+            # The object is there whatever went wrong with the wait: the engine must know of it.
+            raise NotReady(str(error), live, []) from None
 
     def _learn(self, obj: Properties) -> None:
         if difference.is_definition(obj):
@@ -572,7 +578,7 @@ def _importable(live: Properties) -> Properties:
     }
     hidden = {
         "deployment.kubernetes.io/revision",
-        "kubectl.kubernetes.io/last-applied-configuration",
+        checkpoint.LAST_APPLIED,
     }
     if "annotations" in metadata:
         kept = {k: v for k, v in metadata["annotations"].items() if k not in hidden}

@@ -19,8 +19,8 @@ from provider.kubeconfig import connect, parse
 from provider.mlplatform import MlPlatform
 from provider.rpc import Call, Engine, PluginError
 from provider.settings import difference
-from provider.values import UNKNOWN, Secret
-from sandbox.provider.checkpoint import load, save
+from provider.values import UNKNOWN, Secret, has_secret
+from sandbox.provider.checkpoint import LAST_APPLIED, load, save
 from sandbox.provider.managed_fields import holds, take_over
 from sandbox.provider.naming import group_version_kind, identifier, parse_identifier, unique_hex
 from sandbox.provider.plugin import KubernetesPlugin
@@ -120,6 +120,27 @@ def test_marked_values_stay_secret():
     news = {"metadata": {"name": "a"}, "data": {"x": Secret("1"), "y": "2"}}
     inputs, _ = check(news)
     assert inputs["data"] == {"x": Secret("1"), "y": "2"}
+
+
+def test_a_secret_hides_what_is_marked_besides_its_contents():
+    annotations = {"a": Secret("1"), "b": "2"}
+    inputs, _ = check(
+        {"metadata": {"name": "a", "annotations": annotations}, "data": {}},
+        token="kubernetes:core/v1:Secret",
+    )
+    assert inputs["metadata"]["annotations"] == annotations
+
+
+def test_kubectls_copy_of_a_secrets_contents_is_secret():
+    live = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "a", "annotations": {LAST_APPLIED: "{...}", "b": "2"}},
+    }
+    state = save(live, live, {}, "v1", "manager")
+    assert state["metadata"]["annotations"] == {LAST_APPLIED: Secret("{...}"), "b": "2"}
+    live = {**live, "kind": "ConfigMap"}
+    assert not has_secret(save(live, live, {}, "v1", "manager"))
 
 
 def test_a_bad_annotation_is_a_failure():
@@ -273,6 +294,9 @@ def test_gates_are_checked():
     assert own(GATE, {"webhooks": [{**webhook, "configuration": "Deployment/a"}]})
     assert own(GATE, {"webhooks": [{**webhook, "webhook": ""}]})
     assert own(GATE, {"webhooks": [webhook], "probes": [{"kind": "Pod"}]})
+    assert own(GATE, {"webhooks": [webhook], "probes": ["Pod"]})
+    assert own(GATE, {"webhooks": [webhook], "probes": "Pod"})
+    assert own(GATE, {"webhooks": [webhook], "timeoutSeconds": True})
     assert own(GATE, {"webhooks": [webhook], "timeoutSeconds": 0})
 
 
@@ -359,6 +383,8 @@ def test_ready_endpoints(endpoints, ready):
         (500, 'failed calling webhook "a": connection refused', False),
         (500, 'conversion webhook for a/v1, Kind=A failed: Post "https://x"', False),
         (404, 'namespaces "a" not found', False),
+        (500, "etcdserver: leader changed", False),
+        (500, 'admission webhook "a" denied the request: no', True),
         (503, "unavailable", False),
         (400, 'admission webhook "a" denied the request: no', True),
         (403, 'admission webhook "a" denied the request: no', True),

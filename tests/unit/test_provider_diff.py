@@ -218,6 +218,18 @@ REPLACING = [
         spec("v1", "Pod", containers=[{"image": "b"}]),
     ),
     (
+        spec("v1", "Pod", containers=[{"image": "a"}]),
+        spec("v1", "Pod", containers=[{"image": "a"}, {"image": "b"}]),
+    ),
+    (
+        spec("v1", "Pod", containers=[{"image": "a"}, {"image": "b"}]),
+        spec("v1", "Pod", containers=[{"image": "a"}]),
+    ),
+    (
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "x"}},
+        spec("v1", "Service", clusterIP="None"),
+    ),
+    (
         {
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "RoleBinding",
@@ -254,6 +266,10 @@ IN_PLACE = [
     (
         spec("v1", "Pod", containers=[], activeDeadlineSeconds=1),
         spec("v1", "Pod", containers=[], activeDeadlineSeconds=2),
+    ),
+    (
+        spec("v1", "Pod", containers=[{"image": "a"}]),
+        spec("v1", "Pod", containers=[{"image": "a"}, {"name": "no field that can't be changed"}]),
     ),
     (
         spec("example.com/v1", "Deployment", selector={"a": 1}),

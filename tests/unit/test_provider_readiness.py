@@ -141,7 +141,7 @@ NODES = {
         ({"observedGeneration": 1}, WAITING),
         ({**NODES, "observedGeneration": 0}, WAITING),
         *(({**NODES, field: 2}, WAITING) for field in list(NODES)[2:]),
-        ({key: 0 for key in NODES} | {"observedGeneration": 1}, READY),
+        (dict.fromkeys(NODES, 0) | {"observedGeneration": 1}, READY),
     ],
 )
 def test_daemon_set(status, state):

@@ -94,6 +94,12 @@ def test_redacting_finds_marked_values_and_contents_of_secrets_in_every_form():
     assert shown == "bad values: [secret], [secret], [secret] and [secret]"
 
 
+def test_redacting_finds_a_secret_that_is_quoted():
+    secret = 'two\nlines and "quotes"'
+    message = 'Invalid value: "two\\nlines and \\"quotes\\"": too long'
+    assert redact(message, {"a": Secret(secret)}) == 'Invalid value: "[secret]": too long'
+
+
 def test_redacting_leaves_ordinary_text_alone():
     assert redact("the Pod failed", {"a": Secret("b"), "spec": {"name": "Pod"}}) == "the Pod failed"
     assert secret_strings({"data": {"x": "a ConfigMap's data"}}) == set()
