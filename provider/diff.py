@@ -113,6 +113,33 @@ def prune(live: Any, shape: Any) -> Any:  # noqa: ANN401
     return live
 
 
+def observed(live: Object, inputs: Object) -> Object:
+    """Inputs as a cluster has them: `inputs`, with what somebody else has changed.
+
+    What the server only writes in another way (a quantity, an empty value that it leaves out)
+    stays as it was given, so that a refresh without drift changes nothing.
+    """
+    found: Object = _observed((), live, inputs, built_in(str(inputs.get("apiVersion") or "")))
+    return found
+
+
+def _observed(path: Path, live: Any, given: Any, own: bool) -> Any:  # noqa: ANN401
+    if isinstance(live, dict) and isinstance(given, dict):
+        return {
+            key: _observed((*path, key), live[key], given[key], own) if key in live else given[key]
+            for key in given
+            if key in live or _dropped(given[key], given[key], own)
+        }
+    if isinstance(live, list) and isinstance(given, list):
+        if live and given and type(live[0]) is not type(given[0]):
+            return live
+        pairs = enumerate(zip(live, given, strict=False))
+        return [_observed((*path, index), item, part, own) for index, (item, part) in pairs]
+    if _same(live, given) or (own and _same_quantity(path, live, given)):
+        return given
+    return live
+
+
 def normalize(obj: Object) -> Object:
     """A copy of inputs as the API server will show them: no read-only metadata, no `stringData`."""
     result = dict(obj)
@@ -213,6 +240,9 @@ def _dropped(new: Any, old: Any, own: bool) -> bool:  # noqa: ANN401
 
 
 def _same(a: Any, b: Any) -> bool:  # noqa: ANN401
+    # The engine's state has null for an empty list, and so has the API server for some fields.
+    if (a is None and b == []) or (b is None and a == []):
+        return True
     return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 

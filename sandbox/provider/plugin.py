@@ -494,7 +494,7 @@ class KubernetesPlugin(Plugin):
                 return "", {}, {}
             raise
         live_inputs = (
-            _importable(live) if importing else difference.prune(live, old_inputs or identity)
+            _importable(live) if importing else difference.observed(live, old_inputs or identity)
         )
         version = checkpoint.initial_version_of(state, old_inputs) or identity["apiVersion"]
         manager = checkpoint.manager_of(state) or naming.field_manager()
