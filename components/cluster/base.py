@@ -1,0 +1,80 @@
+"""What every cluster offers to the rest of the program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_kubernetes as kubernetes
+
+from components.platform_provider import Provider
+
+AMD64, ARM64 = "amd64", "arm64"
+"""Architectures of nodes, as the label `kubernetes.io/arch` names them."""
+
+
+class ClusterError(RuntimeError):
+    """A cluster can't be had as the settings ask; the message names the setting and the fix."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a cluster can do.
+
+    Args:
+        load_balancer: a Service of type LoadBalancer gets an address.
+        storage_class: StorageClass for volumes; "" for the cluster's default.
+        architecture: of the nodes, `amd64` or `arm64`.
+    """
+
+    load_balancer: bool
+    storage_class: str
+    architecture: pulumi.Input[str]
+
+
+class Cluster(pulumi.ComponentResource):
+    """A Kubernetes cluster, however it came to be. Each kind is a subclass."""
+
+    kubeconfig: pulumi.Output[str]
+    """Contents of a kubeconfig with one context and nothing outside it; a secret."""
+    provider: kubernetes.Provider
+    """The Kubernetes provider on this cluster."""
+    platform: Provider
+    """The project's own provider on this cluster."""
+    capabilities: Capabilities
+    deleted_with: pulumi.Resource | None
+    """The resource whose deletion takes every object on the cluster with it; None if the cluster
+    outlives the stack. For `ResourceOptions.deleted_with` of objects on the cluster."""
+
+    def __init__(self, kind: str, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(f"mlplatform:cluster:{kind}", name, None, opts)
+
+    def _offer(
+        self,
+        name: str,
+        kubeconfig: pulumi.Input[str],
+        identifier: str,
+        capabilities: Capabilities,
+        deleted_with: pulumi.Resource | None = None,
+    ) -> None:
+        """Set all that a cluster offers.
+
+        `identifier` must be the same for as long as it is the same cluster, and another one once
+        it is not: a change of it, and nothing else, makes every object anew.
+        """
+        self.kubeconfig = pulumi.Output.secret(kubeconfig)
+        self.capabilities = capabilities
+        self.deleted_with = deleted_with
+        child = pulumi.ResourceOptions(parent=self)
+        self.provider = kubernetes.Provider(
+            name,
+            kubeconfig=self.kubeconfig,
+            cluster_identifier=identifier,
+            # State may be written only at the end of a run; what a killed one left is adopted.
+            upsert_existing_objects=True,
+            opts=child,
+        )
+        self.platform = Provider(
+            name, kubeconfig=self.kubeconfig, cluster_identifier=identifier, opts=child
+        )
+        self.register_outputs({"kubeconfig": self.kubeconfig})
