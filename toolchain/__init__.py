@@ -1,0 +1,1 @@
+"""The tools that the project runs, pinned, and what installs them."""

@@ -54,37 +54,64 @@ def this_platform() -> Platform:
 class Release:
     """A publisher's download.
 
-    `url` and `checksums` are templates of `{version}`, `{os}`, `{arch}` and `{x64}` (`amd64` as
-    Pulumi calls it). `checksums` is a file of sha256 sums, one `<sum>  <file>` a line or a lone
-    sum. `folder` is the folder of an archive whose files are the tool; None for a bare executable.
+    All three are templates of `{version}`, `{os}`, `{arch}` and `{x64}` (`amd64` as Pulumi calls
+    it). `checksums` is a file of sha256 sums, one `<sum>  <file>` a line or a lone sum. `folder`
+    is the folder of an archive whose files are the tool; None where the download is the tool.
     """
 
     url: str
     checksums: str
     folder: str | None = None
 
+    def of(self, version: str, platform: Platform) -> Release:
+        """The release with its templates filled in."""
+
+        def fill(template: str) -> str:
+            x64 = "x64" if platform.arch == "amd64" else platform.arch
+            return template.format(version=version, os=platform.os, arch=platform.arch, x64=x64)
+
+        folder = None if self.folder is None else fill(self.folder)
+        return Release(fill(self.url), fill(self.checksums), folder)
+
 
 @dataclass(frozen=True)
 class GoSource:
-    """A tool's source: a package of the module in `toolchain/go/<module>`.
+    """A tool's source: a package that the Go module in `module` requires.
 
     `version_variable` is what the linker sets to `v<version>`, for a tool that does not know it.
     """
 
-    module: str
+    module: Path
     package: str
     version_variable: str = ""
 
 
 @dataclass(frozen=True)
 class Tool:
-    """One executable. `sandbox`: needed by the embedded control plane only, which is for Linux."""
+    """One executable. `sandbox`: needed by the embedded control plane only, which is for Linux.
+
+    `without`: what does not work without it; a tool that has it is optional.
+    """
 
     name: str
     version: str
     release: Release | None = None
     source: GoSource | None = None
     sandbox: bool = False
+    without: str = ""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A resource plugin of Pulumi's; its version is that of the Python package `distribution`.
+
+    `without`: what serves in its place, or does not work without it.
+    """
+
+    name: str
+    distribution: str
+    release: Release
+    without: str
 
 
 def _kubernetes(name: str, *, sandbox: bool) -> Tool:
@@ -94,7 +121,7 @@ def _kubernetes(name: str, *, sandbox: bool) -> Tool:
         _KUBERNETES,
         Release(url, f"{url}.sha256"),
         GoSource(
-            "kubernetes",
+            MODULES / "kubernetes",
             f"k8s.io/kubernetes/cmd/{name}",
             "k8s.io/component-base/version.gitVersion",
         ),
@@ -125,7 +152,7 @@ TOOLS = {
                 "pulumi",
             ),
             GoSource(
-                "pulumi",
+                MODULES / "pulumi",
                 "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
                 "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version",
             ),
@@ -139,12 +166,13 @@ TOOLS = {
                 f"{_KUSTOMIZE_RELEASE}/checksums.txt",
                 "",
             ),
-            GoSource("kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
+            GoSource(MODULES / "kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
         ),
         Tool(
             "minikube",
             _MINIKUBE,
             Release(_MINIKUBE_RELEASE, f"{_MINIKUBE_RELEASE}.sha256"),
+            without="the stack `local` needs it",
         ),
         Tool(
             "etcd",
@@ -154,7 +182,7 @@ TOOLS = {
                 f"{_ETCD_RELEASE}/SHA256SUMS",
                 "etcd-v{version}-{os}-{arch}",
             ),
-            GoSource("etcd", "go.etcd.io/etcd/server/v3"),
+            GoSource(MODULES / "etcd", "go.etcd.io/etcd/server/v3"),
             sandbox=True,
         ),
         _kubernetes("kube-apiserver", sandbox=True),
@@ -163,8 +191,28 @@ TOOLS = {
         Tool(
             "kwok",
             _KWOK,
-            source=GoSource("kwok", "sigs.k8s.io/kwok/cmd/kwok"),
+            # No release: the publisher gives no checksums.
+            source=GoSource(MODULES / "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
             sandbox=True,
         ),
     )
 }
+
+
+def _plugin(name: str, without: str) -> Plugin:
+    release = f"{_GITHUB}/pulumi/pulumi-{name}/releases/download/v{{version}}"
+    return Plugin(
+        name,
+        f"pulumi-{name}",
+        Release(
+            f"{release}/pulumi-resource-{name}-v{{version}}-{{os}}-{{arch}}.tar.gz",
+            f"{release}/pulumi-{name}_{{version}}_checksums.txt",
+        ),
+        without,
+    )
+
+
+PLUGINS = (
+    _plugin("kubernetes", "the project's stand-in serves the tests and the sandbox"),
+    _plugin("command", "the stack `local` needs it"),
+)

@@ -10,10 +10,9 @@ import os
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from pathlib import Path
 
-from toolchain.pins import MODULES, TOOLS, GoSource, Tool, UnsupportedPlatform, this_platform
+from toolchain.pins import TOOLS, GoSource, Tool, UnsupportedPlatform, this_platform
 
 
 class ToolMissing(RuntimeError):
@@ -60,9 +59,10 @@ def find(tool: str) -> Path:
     if found:
         return found.path
     fix = "run: make setup"
-    if pinned.source is None:
+    if pinned.without:
         fix += " (on a machine that may download it), or put your own on PATH"
-    raise ToolMissing(f"{tool} {pinned.version} is not installed; {fix}")
+    needed = f" ({pinned.without})" if pinned.without else ""
+    raise ToolMissing(f"{tool} {pinned.version} is not installed{needed}; {fix}")
 
 
 def installed(tool: Tool) -> Installed | None:
@@ -73,7 +73,7 @@ def installed(tool: Tool) -> Installed | None:
     ):
         if folder and os.access(folder / tool.name, os.X_OK):
             return Installed(tool, folder / tool.name, origin)
-    if tool.source is None and (path := shutil.which(tool.name)):
+    if tool.without and (path := shutil.which(tool.name)):
         return Installed(tool, Path(path).absolute(), Origin.ON_PATH)
     return None
 
@@ -95,12 +95,11 @@ def linker_flags(source: GoSource, version: str) -> str:
     return f"-s -w -X {source.version_variable}=v{version}"
 
 
-@cache
 def build_key(source: GoSource, version: str) -> str:
     """Digest of what decides a build: go.mod, go.sum, package, flags."""
     digest = hashlib.sha256(f"{source.package}\0{linker_flags(source, version)}\0".encode())
     for name in ("go.mod", "go.sum"):
-        digest.update((MODULES / source.module / name).read_bytes())
+        digest.update((source.module / name).read_bytes())
         digest.update(b"\0")
     return digest.hexdigest()[:16]
 
