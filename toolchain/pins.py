@@ -166,7 +166,11 @@ TOOLS = {
                 f"{_KUSTOMIZE_RELEASE}/checksums.txt",
                 "",
             ),
-            GoSource(MODULES / "kustomize", "sigs.k8s.io/kustomize/kustomize/v5"),
+            GoSource(
+                MODULES / "kustomize",
+                "sigs.k8s.io/kustomize/kustomize/v5",
+                "sigs.k8s.io/kustomize/api/provenance.version",
+            ),
         ),
         Tool(
             "minikube",
