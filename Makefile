@@ -15,11 +15,13 @@ $(CACHE)/uv/bin/uv:
 	python3 -m venv $(CACHE)/uv
 	$(CACHE)/uv/bin/pip install --quiet uv==$(UV_VERSION)
 
-.venv: $(UV) pyproject.toml uv.lock
+# A file of its own: the folder is there, and new, even after a sync that was cut short.
+SYNCED := .venv/.synced
+$(SYNCED): $(UV) pyproject.toml uv.lock
 	$(UV) sync --locked --quiet
-	@touch .venv
+	@touch $@
 
-setup: .venv ## install what is missing: Python packages, Pulumi, kubectl, kustomize, sandbox
+setup: $(SYNCED) ## install what is missing: Python packages, Pulumi, kubectl, kustomize, sandbox
 	$(RUN) python -m toolchain setup --sandbox
 
 up: setup ## bring up the whole platform on the embedded cluster
@@ -34,7 +36,7 @@ destroy: setup ## take the platform off the embedded cluster
 down: setup ## stop the embedded cluster and remove its data
 	$(RUN) python -m sandbox down
 
-lint: .venv ## ruff and mypy
+lint: $(SYNCED) ## ruff and mypy
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
