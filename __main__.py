@@ -2,18 +2,18 @@
 
 import pulumi
 
+from components import sdk
 from components import settings as configuration
 from components.choose import cluster_of, kubeflow_args
 from components.errors import shown_plainly
 from components.kubeflow.component import Kubeflow
 
+sdk.skip_debug_messages()
 with shown_plainly():
     settings = configuration.load()
     arguments = kubeflow_args(settings)
     cluster = cluster_of(settings)
-    kubeflow = Kubeflow(
-        "kubeflow", arguments, provider=cluster.provider, platform=cluster.platform
-    )
+    kubeflow = Kubeflow("kubeflow", cluster, arguments)
 
 pulumi.export("kubeconfig", cluster.kubeconfig)
 pulumi.export("url", kubeflow.url)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-if TYPE_CHECKING:
-    from components.cluster.base import Cluster
+from components.cluster.base import Cluster
+from components.cluster.existing import Existing, ExistingArgs
+from components.cluster.minikube import Minikube, MinikubeArgs
+from components.cluster.sandbox import Sandbox, SandboxArgs
 from components.kubeflow import transforms
 from components.kubeflow.component import KubeflowArgs
 from components.kubeflow.source import SourceSpec
@@ -18,9 +19,27 @@ def cluster_of(settings: Settings) -> Cluster:
     """The cluster that the settings name.
 
     Raises:
-        PreflightError: the machine, or the cluster, is not fit for it.
+        ClusterError, PreflightError: the cluster can't be had, or the machine is not fit for it.
     """
-    raise NotImplementedError
+    if settings.cluster == "existing":
+        path = settings.kubeconfig_path()
+        return Existing("cluster", ExistingArgs(path, settings.kube_context))
+    if settings.cluster == "sandbox":
+        folder = in_project(settings.sandbox_data) if settings.sandbox_data else None
+        return Sandbox("cluster", SandboxArgs(settings.sandbox_name, folder))
+    return Minikube(
+        "cluster",
+        MinikubeArgs(
+            profile=settings.minikube_profile,
+            driver=settings.minikube_driver,
+            nodes=settings.minikube_nodes,
+            cpus=settings.minikube_cpus,
+            memory_mib=settings.minikube_memory,
+            disk_gib=settings.minikube_disk,
+            kubernetes_version=settings.minikube_kubernetes_version,
+            running=settings.minikube_running,
+        ),
+    )
 
 
 def kubeflow_args(settings: Settings) -> KubeflowArgs:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import pulumi
 
+from components.cluster.base import ClusterError
+from components.cluster.preflight import PreflightError
 from components.kubeflow.access import AccessError
 from components.kubeflow.catalog import CatalogError
 from components.kubeflow.plan import PlanError
@@ -15,15 +17,19 @@ from components.kubeflow.source import SourceError
 from components.kubeflow.transforms import TransformError
 from components.kubeflow.yamljson import YamlError
 from components.settings import SettingsError
+from sandbox.state import StateError
 from toolchain.tools import ToolMissing
 
 MENDABLE = (
     AccessError,
     CatalogError,
+    ClusterError,
     PlanError,
+    PreflightError,
     RenderError,
     SettingsError,
     SourceError,
+    StateError,
     ToolMissing,
     TransformError,
     YamlError,

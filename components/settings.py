@@ -9,12 +9,13 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pulumi
 import pulumi.runtime.config as runtime_config
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
@@ -25,6 +26,13 @@ PROJECT = "ml-platform"
 ROOT = Path(__file__).resolve().parents[1]
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
+# Settings that belong to one kind of cluster, by the first word of their names.
+_OWNERS = {
+    "kube": "existing",
+    "kubeconfig": "existing",
+    "minikube": "minikube",
+    "sandbox": "sandbox",
+}
 _KUBERNETES = r"^v?1\.\d+\.\d+$"
 
 
@@ -122,16 +130,10 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
-        foreign = {
-            "minikube": ("kubeconfig", "kube_context", "sandbox_name", "sandbox_data"),
-            "existing": ("sandbox_name", "sandbox_data", *(f for f in Settings.model_fields if "minikube" in f)),
-            "sandbox": (
-                "kubeconfig",
-                "kube_context",
-                *(f for f in Settings.model_fields if "minikube" in f),
-            ),
-        }
-        for name in foreign[self.cluster]:
+        for name in Settings.model_fields:
+            owner = _OWNERS.get(name.split("_")[0])
+            if owner is None or owner == self.cluster:
+                continue
             default = Settings.model_fields[name].default
             if name in self.model_fields_set and getattr(self, name) != default:
                 raise ValueError(
@@ -181,6 +183,43 @@ def load() -> Settings:
     return settings
 
 
+def of_stack(name: str) -> dict[str, Any]:
+    """What the file of a stack sets, by name in camel case; encrypted values are left out.
+
+    Raises:
+        SettingsError: there is no such file, or it is not YAML.
+    """
+    file = ROOT / f"Pulumi.{name}.yaml"
+    try:
+        document = yaml.safe_load(file.read_text()) or {}
+    except OSError:
+        stacks = sorted(path.name.split(".")[1] for path in ROOT.glob("Pulumi.*.yaml"))
+        raise SettingsError(f"there is no {file}; stacks: {', '.join(stacks)}") from None
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is not YAML: {error}") from None
+    prefix = f"{PROJECT}:"
+    return {
+        key.removeprefix(prefix): value
+        for key, value in (document.get("config") or {}).items()
+        if key.startswith(prefix) and not (isinstance(value, dict) and "secure" in value)
+    }
+
+
+def with_overrides(values: Mapping[str, Any], entries: Sequence[str]) -> dict[str, Any]:
+    """Settings with those of a command line, SETTING=VALUE each, on top.
+
+    Raises:
+        SettingsError: an entry without "=".
+    """
+    result = dict(values)
+    for entry in entries:
+        name, separator, value = entry.partition("=")
+        if not separator:
+            raise SettingsError(f"--set {entry}: give SETTING=VALUE, like kubeflowRef=v1.10.2")
+        result[name] = _value(name, value)
+    return result
+
+
 def _configured() -> list[str]:
     """Names of the project's settings that have a value."""
     known = runtime_config.CONFIG.get() or runtime_config.get_config_env()
@@ -189,7 +228,7 @@ def _configured() -> list[str]:
 
 
 def _value(name: str, text: str) -> Any:  # noqa: ANN401
-    """The JSON value of a setting's text: Pulumi hands over every value as text."""
+    """The JSON value of a setting's text; Pulumi hands over every value as text."""
     field = _FIELDS.get(name)
     if field is None or field.annotation is str:
         return text

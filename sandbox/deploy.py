@@ -6,14 +6,18 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import yaml
+if TYPE_CHECKING:
+    from pulumi import automation
 
 from sandbox import audit, controlplane
 from sandbox.controlplane import RunningSandbox, SandboxError, SandboxOptions
 from sandbox.parts import DEPLOYER
 
 STACK = "sandbox"
+"""The stack's name: its settings are in Pulumi.sandbox.yaml, its state in the sandbox's folder, so
+that both go together."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -26,12 +30,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         dest="settings",
         help="a setting of Pulumi.yaml on top of Pulumi.sandbox.yaml; may be given again",
     )
-    parser.add_argument("--stack", default=STACK, help="the stack's name (%(default)s)")
-    parser.add_argument(
-        "--state",
-        type=Path,
-        help="folder for Pulumi's state (default: $XDG_STATE_HOME/ml-platform/pulumi)",
-    )
 
 
 def up(arguments: argparse.Namespace) -> int:
@@ -39,26 +37,25 @@ def up(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     sandbox = _running(arguments)
     since = _size(sandbox.audit_log)
-    result = _stack(arguments).up(on_output=_say, color="auto")
-    outputs = result.outputs
+    _stack(arguments, sandbox).up(on_output=_say, color="auto")
     _say(f"\nUp after {time.monotonic() - began:.0f} s. {_audited(sandbox, since)}")
-    if "dashboard" in outputs:
-        kubeconfig = f"--kubeconfig {sandbox.admin_kubeconfig}"
-        _say(f"kubectl {kubeconfig} get pods --all-namespaces")
+    _say(f"Look around: export KUBECONFIG={sandbox.admin_kubeconfig}")
     return 0
 
 
 def preview(arguments: argparse.Namespace) -> int:
     """Show what `up` would change, against the live API server."""
-    _running(arguments)
-    _stack(arguments).preview(on_output=_say, color="auto", diff=arguments.diff)
+    _stack(arguments, _running(arguments)).preview(
+        on_output=_say, color="auto", diff=arguments.diff
+    )
     return 0
 
 
 def refresh(arguments: argparse.Namespace) -> int:
     """Read every object again and take drift into the state."""
-    _running(arguments)
-    _stack(arguments).refresh(on_output=_say, color="auto", diff=arguments.diff)
+    _stack(arguments, _running(arguments)).refresh(
+        on_output=_say, color="auto", diff=arguments.diff
+    )
     return 0
 
 
@@ -67,7 +64,7 @@ def destroy(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     sandbox = _running(arguments)
     since = _size(sandbox.audit_log)
-    _stack(arguments).destroy(on_output=_say, color="auto")
+    _stack(arguments, sandbox).destroy(on_output=_say, color="auto")
     _say(f"\nGone after {time.monotonic() - began:.0f} s. {_audited(sandbox, since)}")
     return 0
 
@@ -100,19 +97,18 @@ def _running(arguments: argparse.Namespace) -> RunningSandbox:
     )
 
 
-def _stack(arguments: argparse.Namespace):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _stack(arguments: argparse.Namespace, sandbox: RunningSandbox) -> automation.Stack:
     # The engine's SDK takes a second to import; the other verbs need none of it.
-    from sandbox.engine import open_stack, state_home
+    from components.settings import with_overrides
+    from sandbox.engine import open_stack
 
-    settings: dict[str, object] = {"cluster": "sandbox", "sandboxName": arguments.name}
-    if arguments.data_dir is not None:
-        settings["sandboxData"] = str(arguments.data_dir.resolve())
-    for entry in arguments.settings:
-        name, separator, value = entry.partition("=")
-        if not separator:
-            raise SandboxError(f"--set {entry}: give SETTING=VALUE, like kubeflowRef=v1.10.2")
-        settings[name] = yaml.safe_load(value)
-    return open_stack(arguments.stack, arguments.state or state_home(), settings, _say)
+    settings: dict[str, object] = {
+        "cluster": "sandbox",
+        "sandboxName": sandbox.name,
+        "sandboxData": str(sandbox.data_dir),
+    }
+    settings = with_overrides(settings, arguments.settings)
+    return open_stack(STACK, sandbox.data_dir / "pulumi", settings, _say)
 
 
 def _size(log: Path) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import runpy
 import secrets
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,12 +21,6 @@ from toolchain.tools import find
 PROJECT = Path(__file__).resolve().parents[1]
 STAND_IN = PROJECT / "sandbox" / "provider" / "bin"
 Say = Callable[[str], None]
-
-
-def state_home() -> Path:
-    """Where the state of sandbox stacks is kept: $XDG_STATE_HOME/ml-platform/pulumi."""
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "ml-platform" / "pulumi"
 
 
 def official_plugin(pulumi_home: Path) -> Path | None:
@@ -117,8 +110,3 @@ def _environment(home: Path, say: Say) -> dict[str, str]:
         say("Kubernetes provider: the project's stand-in (the official plugin is not installed)")
         environment["PATH"] = os.pathsep.join([str(STAND_IN), environment["PATH"]])
     return environment
-
-
-def write_line(line: str) -> None:
-    """Pass a line of the engine's on as it comes."""
-    print(line, flush=True, file=sys.stdout)

@@ -13,11 +13,13 @@ from typing import Any
 
 import pulumi
 
+from components.cluster.base import Cluster
 from components.kubeflow import access, render, source
 from components.kubeflow.manifests import Manifests, ManifestsArgs
 from components.kubeflow.normalise import normalise
+from components.kubeflow.objects import Kinds, Ref
 from components.kubeflow.plan import Plan, plan
-from components.platform_provider import Credentials, Provider
+from components.platform_provider import Credentials
 
 Progress = Callable[[str], None]
 
@@ -69,10 +71,22 @@ def planned(args: KubeflowArgs, progress: Progress = lambda _: None) -> Plan:
     Raises:
         PlanError, AccessError, and those of `objects`.
     """
-    placeholders = {
-        field.name: f"<{field.name}>" for field in fields(access.Credentials)
-    } | {"user_email": args.user_email}
+    placeholders = {field.name: f"<{field.name}>" for field in fields(access.Credentials)} | {
+        "user_email": args.user_email
+    }
     return plan(access.secure(objects(args, progress), access.Credentials(**placeholders)))
+
+
+def owners(args: KubeflowArgs, progress: Progress = lambda _: None) -> dict[Ref, str]:
+    """Which component each object is of.
+
+    Raises:
+        SourceError, CatalogError, RenderError: as the steps do.
+    """
+    manifests = source.resolve(args.source, args.cache_dir, args.lock_file, progress)
+    parts = render.by_component(manifests, args.kustomize, args.cache_dir, progress)
+    kinds = Kinds(body for bodies in parts.values() for body in bodies)
+    return {kinds.ref(body): name for name, bodies in parts.items() for body in bodies}
 
 
 class Kubeflow(pulumi.ComponentResource):
@@ -88,10 +102,8 @@ class Kubeflow(pulumi.ComponentResource):
     def __init__(
         self,
         name: str,
+        cluster: Cluster,
         args: KubeflowArgs,
-        *,
-        provider: pulumi.ProviderResource,
-        platform: Provider,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlplatform:kubeflow:Kubeflow", name, None, opts)
@@ -100,15 +112,16 @@ class Kubeflow(pulumi.ComponentResource):
         credentials = Credentials(
             f"{name}-credentials",
             password=args.user_password or None,
-            opts=pulumi.ResourceOptions(parent=self, provider=platform),
+            opts=pulumi.ResourceOptions(
+                parent=self, provider=cluster.platform, deleted_with=cluster.deleted_with
+            ),
         )
         secured = access.secure(bodies, _credentials(args.user_email, credentials), _digest)
         Manifests(
             name,
             ManifestsArgs(
                 plan(secured),
-                provider,
-                platform,
+                cluster,
                 args.cache_dir / "definitions",
                 f"{args.timeout_minutes}m",
             ),

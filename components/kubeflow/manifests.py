@@ -9,6 +9,7 @@ from typing import Any
 
 import pulumi
 
+from components.cluster.base import Cluster
 from components.kubeflow.objects import CRD_KIND, Object, Ref, group_of
 from components.kubeflow.plan import Node, Plan
 from components.kubeflow.rules import Gate
@@ -29,8 +30,7 @@ class ManifestsArgs:
     """
 
     plan: Plan
-    provider: pulumi.ProviderResource
-    platform: pulumi.ProviderResource
+    cluster: Cluster
     store: Path
     timeout: str = "30m"
 
@@ -59,7 +59,7 @@ class Manifests(pulumi.ComponentResource):
             type_token(node.body),
             resource_name(node.ref),
             _with_annotations(node),
-            self._options(node.ref, self._args.provider, _aliases(node)),
+            self._options(node.ref, self._args.cluster.provider, _aliases(node)),
         )
 
     def _definition(self, ref: Ref, body: Object) -> pulumi.Resource:
@@ -75,7 +75,7 @@ class Manifests(pulumi.ComponentResource):
                 "scope": spec["scope"],
                 "versions": [v["name"] for v in spec["versions"] if v.get("served")],
             },
-            opts=self._options(ref, self._args.platform),
+            opts=self._options(ref, self._args.cluster.platform),
         )
 
     def _gate(self, ref: Ref, gate: Gate) -> pulumi.Resource:
@@ -89,7 +89,7 @@ class Manifests(pulumi.ComponentResource):
                 for hook in gate.webhooks
             ],
             probes=[dict(probe) for probe in gate.probes],
-            opts=self._options(ref, self._args.platform),
+            opts=self._options(ref, self._args.cluster.platform),
         )
 
     def _options(
@@ -102,6 +102,7 @@ class Manifests(pulumi.ComponentResource):
         return pulumi.ResourceOptions(
             parent=self,
             provider=provider,
+            deleted_with=self._args.cluster.deleted_with,
             depends_on=[self._made[needed] for needed in self._args.plan.needed[ref]],
             aliases=list(aliases),
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout),

@@ -35,7 +35,7 @@ Patch = Path | Mapping[str, Any]
 Transform = Callable[[dict[str, Any]], dict[str, Any] | None]
 """Changes an object, or drops it by giving None."""
 
-_KEPT = 16
+_KEPT = 64
 _FORMAT = 1
 _HEADER = b'{"sha256":"%s","objects":'
 _HEADER_SIZE = len(_HEADER % (b"0" * 64))
@@ -93,7 +93,38 @@ def render(
     """
     catalog = read(source.root)
     selection = select(catalog, components)
-    prepared = _prepare(patches)
+    objects = _cached(source, catalog, selection, _prepare(patches), kustomize, cache_dir, progress)
+    for transform in transforms:
+        objects = [changed for body in objects if (changed := transform(body)) is not None]
+    return objects
+
+
+def by_component(
+    source: Source, kustomize: Path, cache_dir: Path, progress: Progress = lambda _: None
+) -> dict[str, list[dict[str, Any]]]:
+    """The objects of each component by itself, without patches.
+
+    Raises:
+        CatalogError, RenderError: as `render`.
+    """
+    catalog, unpatched = read(source.root), _prepare([])
+    return {
+        name: _cached(
+            source, catalog, Selection((component,)), unpatched, kustomize, cache_dir, progress
+        )
+        for name, component in catalog.components.items()
+    }
+
+
+def _cached(
+    source: Source,
+    catalog: Catalog,
+    selection: Selection,
+    prepared: _Patches,
+    kustomize: Path,
+    cache_dir: Path,
+    progress: Progress,
+) -> list[dict[str, Any]]:
     key = {
         "format": _FORMAT,
         "source": source.digest,
@@ -105,11 +136,10 @@ def render(
     entry = cache_dir / "rendered" / f"{digest}.json"
     objects = _load(entry)
     if objects is None:
-        progress(f"rendering {len(selection.components)} components of Kubeflow")
+        names = [component.name for component in selection.components]
+        progress(f"rendering {names[0] if len(names) == 1 else f'{len(names)} components'}")
         objects = _render(source.root, catalog, selection, prepared, kustomize)
         _keep(entry, objects)
-    for transform in transforms:
-        objects = [changed for body in objects if (changed := transform(body)) is not None]
     return objects
 
 
