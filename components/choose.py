@@ -37,6 +37,8 @@ def cluster_of(settings: Settings) -> Cluster:
             memory_mib=settings.minikube_memory,
             disk_gib=settings.minikube_disk,
             kubernetes_version=settings.minikube_kubernetes_version,
+            container_runtime=settings.minikube_container_runtime,
+            allow_data_loss=settings.minikube_allow_data_loss,
             running=settings.minikube_running,
         ),
     )

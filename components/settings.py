@@ -76,6 +76,10 @@ class Settings(BaseModel):
     """minikube: disk of each node in GiB."""
     minikube_kubernetes_version: Annotated[str, Field(pattern=_KUBERNETES)] = "v1.34.4"
     """minikube: version of Kubernetes."""
+    minikube_container_runtime: Literal["containerd", "docker", "cri-o"] = "containerd"
+    """minikube: what runs the containers: containerd, docker or cri-o."""
+    minikube_allow_data_loss: bool = False
+    """minikube: whether a change may delete the cluster, and its data, to make it anew."""
     minikube_running: bool = True
     """minikube: false stops the cluster and keeps its data."""
 

@@ -36,7 +36,7 @@ def open_stack(
     home: Path,
     config: Mapping[str, object],
     say: Say,
-    program: Callable[[], object] | None = None,
+    program: Callable[[], None] | None = None,
 ) -> automation.Stack:
     """The stack of that name, created if it is not there yet.
 

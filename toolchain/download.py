@@ -187,7 +187,7 @@ class Downloads:
 class _SecureRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, but never from https to anything else."""
 
-    def redirect_request(  # noqa: PLR0917
+    def redirect_request(
         self,
         req: urllib.request.Request,
         fp: IO[bytes],

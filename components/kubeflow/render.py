@@ -137,7 +137,9 @@ def _cached(
     objects = _load(entry)
     if objects is None:
         names = [component.name for component in selection.components]
-        progress(f"rendering {names[0] if len(names) == 1 else f'{len(names)} components'}")
+        progress(
+            f"rendering {names[0] if len(names) == 1 else f'{len(names)} components of Kubeflow'}"
+        )
         objects = _render(source.root, catalog, selection, prepared, kustomize)
         _keep(entry, objects)
     return objects
