@@ -42,9 +42,10 @@ class Minikube(Cluster):
         self, name: str, args: MinikubeArgs, opts: pulumi.ResourceOptions | None = None
     ) -> None:
         folder = args.folder or default_folder(args.profile)
-        run = partial(run_command, environment=commands.environment(folder), patience=_PATIENCE)
-        observed = observe(args.profile, folder, run)
-        found = _preflight(args, observed)
+        private = commands.environment(folder)
+        patient = partial(run_command, environment=private, patience=_PATIENCE)
+        observed = observe(args.profile, folder, patient)
+        found = _preflight(args, observed, partial(run_command, environment=private))
         plan = minikube_plan.plan(
             args,
             folder,
@@ -63,8 +64,6 @@ class Minikube(Cluster):
             add_previous_output_in_env=False,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                # The plugin takes a change inside `triggers` for an update.
-                replace_on_changes=["triggers"],
                 # There is one cluster of a name: created first, the new one would be deleted.
                 delete_before_replace=True,
             ),
@@ -134,8 +133,8 @@ def _read(file: Path) -> str:
         return ""
 
 
-def _preflight(args: MinikubeArgs, observed: Observed) -> Found:
-    found = preflight.read(minikube_plan.driver_of(args, observed))
+def _preflight(args: MinikubeArgs, observed: Observed, run: Run) -> Found:
+    found = preflight.read(minikube_plan.driver_of(args, observed), run)
     needs = Needs(
         nodes=args.nodes,
         memory_mib=args.memory_mib,
