@@ -136,10 +136,9 @@ def _cached(
     entry = cache_dir / "rendered" / f"{digest}.json"
     objects = _load(entry)
     if objects is None:
-        names = [component.name for component in selection.components]
-        progress(
-            f"rendering {names[0] if len(names) == 1 else f'{len(names)} components of Kubeflow'}"
-        )
+        parts = selection.components
+        what = parts[0].name if len(parts) == 1 else f"{len(parts)} components of Kubeflow"
+        progress(f"rendering {what}")
         objects = _render(source.root, catalog, selection, prepared, kustomize)
         _keep(entry, objects)
     return objects

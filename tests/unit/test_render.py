@@ -110,7 +110,7 @@ def test_the_whole_and_a_part(world: World) -> None:
     assert set(world.render("kubeflow-roles")) == {"ClusterRole/reader"}
     assert world.messages == [
         "rendering 2 components of Kubeflow",
-        "rendering 1 components of Kubeflow",
+        "rendering kubeflow-roles",
     ]
 
 
