@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -25,7 +26,7 @@ ENGINE = {
     "PULUMI_DIY_BACKEND_GZIP": "true",
     "PULUMI_SKIP_UPDATE_CHECK": "true",
 }
-_STACK_FLAGS = ("-s", "--stack")
+_PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
 
 
 def engine_environment(environ: Mapping[str, str], *, adoptable: bool) -> dict[str, str]:
@@ -49,8 +50,36 @@ def adoptable(project: Path, stack: str | None) -> bool:
         document = yaml.safe_load((project / f"Pulumi.{name}.yaml").read_text()) or {}
     except (OSError, yaml.YAMLError):
         return False
-    cluster = (document.get("config") or {}).get("ml-platform:cluster", "minikube")
+    # An imported environment may set what the file leaves out.
+    default = None if "environment" in document else "minikube"
+    cluster = (document.get("config") or {}).get("ml-platform:cluster", default)
     return cluster in ("minikube", "existing", "sandbox")
+
+
+def settings_on_command_line(arguments: Sequence[str]) -> bool:
+    """Whether a `pulumi` command line may set what `adoptable` reads from the stack's file."""
+    return bool(
+        _flag_values(arguments, "c", "config") or _flag_values(arguments, "", "config-file")
+    )
+
+
+def project_folder(arguments: Sequence[str], here: Path) -> Path | None:
+    """The folder of the project that a `pulumi` command line works on.
+
+    None where there is none and where it can't be told for sure.
+
+    Args:
+        arguments: the command line without its first word.
+        here: the folder it is run in, absolute.
+    """
+    moved = _flag_values(arguments, "C", "cwd")
+    if "" in moved:
+        return None
+    folder = Path(os.path.normpath(here / moved[-1])) if moved else here
+    for candidate in (folder, *folder.parents):
+        if any((candidate / name).is_file() for name in _PROJECT_FILES):
+            return candidate
+    return None
 
 
 def backend_url(environ: Mapping[str, str], pulumi_home: Path) -> str:
@@ -67,15 +96,15 @@ def backend_url(environ: Mapping[str, str], pulumi_home: Path) -> str:
 def selected_stack(
     arguments: Sequence[str], environ: Mapping[str, str], project: Path, pulumi_home: Path
 ) -> str | None:
-    """The stack that a `pulumi` command line works on: flag, $PULUMI_STACK, or the selected one."""
-    for here, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if here in _STACK_FLAGS:
-            return following or None
-        for flag in _STACK_FLAGS:
-            if here.startswith(f"{flag}="):
-                return here.partition("=")[2] or None
-    if stack := environ.get("PULUMI_STACK"):
-        return stack
+    """The stack that a `pulumi` command line works on: flag, $PULUMI_STACK, or the selected one.
+
+    None where there is none and where it can't be told for sure.
+    """
+    flags = set(_flag_values(arguments, "s", "stack"))
+    if flags:
+        return flags.pop() or None if len(flags) == 1 else None
+    if "PULUMI_STACK" in environ:
+        return environ["PULUMI_STACK"] or None
     # Where `pulumi stack select` is kept: pkg/workspace of the CLI, settings.go and workspace.go.
     file = project / "Pulumi.yaml"
     digest = hashlib.sha1(str(file).encode(), usedforsecurity=False).hexdigest()
@@ -84,8 +113,27 @@ def selected_stack(
         kept = json.loads(
             (pulumi_home / "workspaces" / f"{name}-{digest}-workspace.json").read_text()
         )
-        stack = (kept.get("stacks") or {}).get(backend_url(environ, pulumi_home))
-        stack = stack or kept.get("stack")
+        # Without the map, the one stack of a file that an older CLI wrote.
+        stacks = kept.get("stacks")
+        stack = stacks.get(backend_url(environ, pulumi_home)) if stacks else kept.get("stack")
     except (OSError, ValueError, KeyError, AttributeError, yaml.YAMLError):
         return None
     return stack if isinstance(stack, str) else None
+
+
+def _flag_values(arguments: Sequence[str], short: str, long: str) -> list[str]:
+    """Every value that a command line gives a flag, in order; "" for one that can't be told.
+
+    A letter among others of one word (`-ys name`) counts as a flag whose value can't be told.
+    """
+    values: list[str] = []
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word == f"--{long}" or (short and word == f"-{short}"):
+            values.append(following)
+        elif word.startswith(f"--{long}="):
+            values.append(word.partition("=")[2])
+        elif short and word.startswith(f"-{short}"):
+            values.append(word[2:].removeprefix("="))
+        elif short and word.startswith("-") and not word.startswith("--") and short in word:
+            values.append("")
+    return values

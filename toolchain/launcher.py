@@ -11,9 +11,16 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from toolchain.environment import adoptable, backend_url, engine_environment, selected_stack
+from toolchain.environment import (
+    adoptable,
+    backend_url,
+    engine_environment,
+    project_folder,
+    selected_stack,
+    settings_on_command_line,
+)
 from toolchain.locks import clear_stale
-from toolchain.tools import ToolMissing, find
+from toolchain.tools import ToolMissing, cache_folder, find
 
 PROJECT = Path(__file__).resolve().parents[1]
 MARK = "ML_PLATFORM_LAUNCHER"
@@ -26,11 +33,17 @@ def main() -> None:
         pulumi = find("pulumi")
     except ToolMissing as error:
         sys.exit(str(error))
+    # The environment may be active while another project is worked on.
+    if project_folder(sys.argv[1:], Path.cwd()) != PROJECT:
+        os.execv(pulumi, ["pulumi", *sys.argv[1:]])  # noqa: S606
     home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     stack = selected_stack(sys.argv[1:], os.environ, PROJECT, home)
-    environment = dict(os.environ)
-    environment |= engine_environment(os.environ, adoptable=adoptable(PROJECT, stack))
+    again = adoptable(PROJECT, stack) and not settings_on_command_line(sys.argv[1:])
+    environment = {**os.environ, **engine_environment(os.environ, adoptable=again)}
     environment[MARK] = "1"
+    # Pulumi's Python host starts `uv`, which `make setup` puts here where there is none.
+    path = environment.get("PATH", os.defpath)
+    environment["PATH"] = os.pathsep.join([path, str(cache_folder() / "uv" / "bin")])
     if state := local_state(backend_url(os.environ, home)):
         for line in clear_stale(state):
             print(line, file=sys.stderr)

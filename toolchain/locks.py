@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+_CLOCK_STEP = 60.0
+
 
 def clear_stale(state: Path) -> list[str]:
     """Remove the locks whose process, on this very host, is gone.
@@ -39,7 +41,8 @@ def clear_stale(state: Path) -> list[str]:
 
 def _alive(pid: int, taken: datetime) -> bool:
     try:
-        # A process younger than the lock has only inherited the number.
-        return psutil.Process(pid).create_time() <= taken.timestamp()
+        # A process younger than the lock has only inherited the number. A minute's grace: after
+        # a step of the clock the times no longer fit, and a live lock must not be taken away.
+        return psutil.Process(pid).create_time() <= taken.timestamp() + _CLOCK_STEP
     except psutil.Error:
         return False

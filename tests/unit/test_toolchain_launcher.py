@@ -1,0 +1,186 @@
+"""The `pulumi` command: whose project, which stack, which settings; and a lock of a live run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+
+from toolchain import launcher
+from toolchain.environment import (
+    adoptable,
+    project_folder,
+    selected_stack,
+    settings_on_command_line,
+)
+from toolchain.locks import clear_stale
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["up", "-saws"], "aws"),
+        (["up", "-s", "aws", "--stack=aws"], "aws"),
+        (["up", "-s", "local", "--stack", "aws"], None),
+        (["up", "-ys", "aws"], None),
+        (["up", "-t", "urn:pulumi:aws::s"], "variable"),
+        (["up", "--skip-preview", "--suppress-outputs"], "variable"),
+        (["up", "-"], "variable"),
+    ],
+)
+def test_no_other_stack_is_taken_for_the_one_of_the_flag(
+    tmp_path: Path, arguments: list[str], expected: str | None
+) -> None:
+    assert selected_stack(arguments, {"PULUMI_STACK": "variable"}, tmp_path, tmp_path) == expected
+
+
+def test_an_empty_variable_is_no_stack(tmp_path: Path) -> None:
+    assert selected_stack(["up"], {"PULUMI_STACK": ""}, tmp_path, tmp_path) is None
+
+
+def test_the_stack_of_another_backend_is_not_taken(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.yaml"
+    file.write_text("name: ml-platform\n")
+    digest = hashlib.sha1(str(file).encode(), usedforsecurity=False).hexdigest()
+    (tmp_path / "workspaces").mkdir()
+    kept = {"stack": "local", "stacks": {"file:///a": "aws"}}
+    settings = tmp_path / "workspaces" / f"ml-platform-{digest}-workspace.json"
+    settings.write_text(json.dumps(kept))
+    for backend, expected in (("file:///a", "aws"), ("file:///b", None)):
+        environ = {"PULUMI_BACKEND_URL": backend}
+        assert selected_stack(["up"], environ, tmp_path, tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["up"], False),
+        (["up", "-C", "elsewhere", "--color=never"], False),
+        (["up", "-c", "cluster=eks"], True),
+        (["up", "-ccluster=eks"], True),
+        (["up", "--config=cluster=eks"], True),
+        (["up", "--config-file", "other.yaml"], True),
+        (["up", "-yc", "cluster=eks"], True),
+    ],
+)
+def test_settings_on_the_command_line_are_noticed(arguments: list[str], expected: bool) -> None:
+    assert settings_on_command_line(arguments) is expected
+
+
+@pytest.mark.parametrize(("cluster", "expected"), [("", False), ("existing", True)])
+def test_an_imported_environment_may_set_the_cluster(
+    tmp_path: Path, cluster: str, expected: bool
+) -> None:
+    config = f"config:\n  ml-platform:cluster: {cluster}\n" if cluster else ""
+    (tmp_path / "Pulumi.dev.yaml").write_text(f"environment: [team/aws]\n{config}")
+    assert adoptable(tmp_path, "dev") is expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["up"], "mine"),
+        (["up", "-C", "../../other"], "other"),
+        (["up", "-C../../other"], "other"),
+        (["up", "--cwd=../../other/"], "other"),
+        (["-yC", "../../other", "up"], None),
+        (["up", "--cwd=/"], None),
+    ],
+)
+def test_the_project_is_found_upwards_of_where_pulumi_runs(
+    tmp_path: Path, arguments: list[str], expected: str | None
+) -> None:
+    for name in ("mine", "other"):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        (tmp_path / name / "Pulumi.yaml").write_text(f"name: {name}\n")
+    found = project_folder(arguments, tmp_path / "mine" / "sub")
+    assert found == (tmp_path / expected if expected else None)
+
+
+class Replaced(Exception):
+    """Stands for the process being replaced; its arguments are what would run."""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run the launcher for a command line; returns the environment that Pulumi would get."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "Pulumi.yaml").write_text("name: ml-platform\n")
+    (project / "Pulumi.local.yaml").write_text("config: {}\n")
+    monkeypatch.setattr(launcher, "PROJECT", project)
+    monkeypatch.setattr(launcher, "find", lambda tool: Path("/pinned") / tool)
+    for variable in (
+        "PULUMI_SKIP_CHECKPOINTS",
+        "PULUMI_STACK",
+        "PULUMI_BACKEND_URL",
+        launcher.MARK,
+    ):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def replace(path: Path, argv: list[str], environment: dict[str, str]) -> None:
+        raise Replaced(path, argv, environment)
+
+    monkeypatch.setattr(os, "execve", replace)
+    monkeypatch.setattr(os, "execv", lambda path, argv: replace(path, argv, dict(os.environ)))
+
+    def run(folder: Path, *arguments: str) -> dict[str, str]:
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr("sys.argv", ["pulumi", *arguments])
+        with pytest.raises(Replaced) as replaced:
+            launcher.main()
+        path, argv, environment = replaced.value.args
+        assert (path, argv) == (Path("/pinned/pulumi"), ["pulumi", *arguments])
+        return environment
+
+    return run
+
+
+def test_this_project_gets_the_settings_and_uv(run, tmp_path: Path) -> None:
+    environment = run(tmp_path / "project", "up", "-s", "local")
+    assert environment["PULUMI_SKIP_CHECKPOINTS"] == "true"
+    assert environment[launcher.MARK] == "1"
+    path = environment["PATH"].split(os.pathsep)
+    assert path[-1] == str(tmp_path / "cache" / "ml-platform" / "uv" / "bin")
+    assert path[:-1] == os.environ["PATH"].split(os.pathsep)
+
+
+def test_a_cluster_of_the_command_line_keeps_checkpoints(run, tmp_path: Path) -> None:
+    environment = run(tmp_path / "project", "up", "-s", "local", "-c", "cluster=eks")
+    assert "PULUMI_SKIP_CHECKPOINTS" not in environment
+    assert environment[launcher.MARK] == "1"
+
+
+def test_another_project_is_left_alone(run, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "Pulumi.yaml").write_text("name: other\n")
+    assert run(other, "up", "-s", "local") == dict(os.environ)
+    assert run(tmp_path / "project", "-C", "../other", "up", "-s", "local") == dict(os.environ)
+
+
+def test_a_missing_pulumi_is_one_line_with_the_fix(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(SystemExit, match=r"pulumi .* is not installed; run: make setup"):
+        launcher.main()
+
+
+def test_a_step_of_the_clock_costs_no_live_run_its_lock(tmp_path: Path) -> None:
+    started = datetime.fromtimestamp(psutil.Process().create_time(), UTC)
+    lock = tmp_path / ".pulumi" / "locks" / "organization" / "p" / "s" / "x.json"
+    lock.parent.mkdir(parents=True)
+    taken = started - timedelta(seconds=30)
+    owner = {"pid": os.getpid(), "hostname": socket.gethostname(), "timestamp": taken.isoformat()}
+    lock.write_text(json.dumps(owner))
+    assert clear_stale(tmp_path) == []
+    assert lock.exists()
