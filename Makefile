@@ -4,9 +4,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ml-platform
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),$(CACHE)/uv/bin/uv)
 RUN := $(UV) run --locked --no-sync
+# make up SET="userEmail=me@example.com kubeflowPath=../manifests"
+SETTINGS = $(foreach setting,$(SET),--set $(setting))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview destroy down test lint check bench
+.PHONY: help setup up preview destroy down explain lint test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
@@ -18,23 +20,26 @@ $(CACHE)/uv/bin/uv:
 # A file of its own: the folder is there, and new, even after a sync that was cut short.
 SYNCED := .venv/.synced
 $(SYNCED): $(UV) pyproject.toml uv.lock
-	$(UV) sync --locked --quiet
+	$(UV) sync --locked --quiet --compile-bytecode
 	@touch $@
 
 setup: $(SYNCED) ## install what is missing: Python packages, Pulumi, kubectl, kustomize, sandbox
 	$(RUN) python -m toolchain setup --sandbox
 
 up: setup ## bring up the whole platform on the embedded cluster
-	$(RUN) python -m sandbox up
+	$(RUN) python -m sandbox up $(SETTINGS)
 
 preview: setup ## show what `up` would change on the embedded cluster
-	$(RUN) python -m sandbox preview
+	$(RUN) python -m sandbox preview $(SETTINGS)
 
 destroy: setup ## take the platform off the embedded cluster
-	$(RUN) python -m sandbox destroy
+	$(RUN) python -m sandbox destroy $(SETTINGS)
 
 down: setup ## stop the embedded cluster and remove its data
 	$(RUN) python -m sandbox down
+
+explain: setup ## why an object waits: make explain OBJECT=Deployment/kubeflow/ml-pipeline
+	$(RUN) python -m components.kubeflow explain -s sandbox $(SETTINGS) $(OBJECT)
 
 lint: $(SYNCED) ## ruff and mypy
 	$(RUN) ruff check .

@@ -15,7 +15,8 @@ import yaml
 from pulumi import automation
 
 from toolchain.environment import engine_environment
-from toolchain.locks import clear_stale
+from toolchain.launcher import PROJECT_NAME
+from toolchain.locks import stale, taken_away
 from toolchain.tools import find
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -51,18 +52,21 @@ def open_stack(
         toolchain.tools.ToolMissing: the Pulumi CLI is not installed.
     """
     environment = _environment(home, say)
-    for line in clear_stale(home):
-        say(line)
     # The SDK starts `pulumi` from PATH; the venv's own launcher must not come first.
     os.environ["PATH"] = os.pathsep.join([str(find("pulumi").parent), environment["PATH"]])
     environment["PATH"] = os.environ["PATH"]
     workspace = _workspace(name, home, config)
-    return automation.create_or_select_stack(
+    stack = automation.create_or_select_stack(
         stack_name=name,
-        project_name="ml-platform",
+        project_name=PROJECT_NAME,
         program=program or _main,
         opts=automation.LocalWorkspaceOptions(work_dir=str(workspace), env_vars=environment),
     )
+    if killed := stale(home, PROJECT_NAME):
+        say("a run was killed: reading its resources again")
+        with taken_away(killed):
+            stack.refresh(on_output=say, run_program=True)
+    return stack
 
 
 def _workspace(name: str, home: Path, config: Mapping[str, object]) -> Path:

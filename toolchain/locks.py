@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -16,17 +19,24 @@ import psutil
 _CLOCK_STEP = 60.0
 
 
-def clear_stale(state: Path) -> list[str]:
-    """Remove the locks whose process, on this very host, is gone.
+@dataclass(frozen=True)
+class StaleLock:
+    """A lock whose process, on this very host, is gone; `stack` is the stack it locked."""
+
+    path: Path
+    pid: int
+    stack: str
+
+
+def stale(state: Path, project: str) -> list[StaleLock]:
+    """The stale locks of a project.
 
     Args:
         state: the folder of a `file://` back end (the one that holds `.pulumi`).
-
-    Returns:
-        A line for each lock that was removed.
+        project: name in Pulumi.yaml.
     """
-    removed: list[str] = []
-    for lock in sorted((state / ".pulumi" / "locks").rglob("*.json")):
+    found: list[StaleLock] = []
+    for lock in sorted((state / ".pulumi" / "locks" / "organization" / project).rglob("*.json")):
         try:
             owner = json.loads(lock.read_text())
             pid, host = int(owner["pid"]), owner["hostname"]
@@ -34,9 +44,26 @@ def clear_stale(state: Path) -> list[str]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if host == socket.gethostname() and not _alive(pid, taken):
-            lock.unlink(missing_ok=True)
-            removed.append(f"took away the lock of process {pid}, which ended without doing so")
-    return removed
+            found.append(StaleLock(lock, pid, lock.parent.name))
+    return found
+
+
+@contextmanager
+def taken_away(locks: Sequence[StaleLock]) -> Iterator[None]:
+    """Without these locks; they come back if the block fails, as what they tell still holds.
+
+    A killed run is known by its lock alone: what it did may not be in the state.
+    """
+    content = {lock.path: lock.path.read_bytes() for lock in locks}
+    for path in content:
+        path.unlink()
+    try:
+        yield
+    except BaseException:
+        for path, text in content.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text)
+        raise
 
 
 def _alive(pid: int, taken: datetime) -> bool:

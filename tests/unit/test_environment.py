@@ -16,7 +16,7 @@ import pytest
 
 from toolchain.environment import adoptable, backend_url, engine_environment, selected_stack
 from toolchain.launcher import local_state
-from toolchain.locks import clear_stale
+from toolchain.locks import StaleLock, stale, taken_away
 
 
 def test_what_the_user_set_is_left_alone() -> None:
@@ -101,31 +101,47 @@ def test_only_a_file_backend_has_a_folder() -> None:
     assert local_state("") is None
 
 
-def _lock(state: Path, pid: int, host: str, taken: datetime) -> Path:
-    path = state / ".pulumi" / "locks" / "organization" / "p" / "s" / f"{pid}-{host}.json"
+def _lock(state: Path, pid: int, host: str, taken: datetime, project: str = "p") -> Path:
+    path = state / ".pulumi" / "locks" / "organization" / project / "s" / f"{pid}-{host}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     owner = {"pid": pid, "username": "me", "hostname": host, "timestamp": taken.isoformat()}
     path.write_text(json.dumps(owner))
     return path
 
 
-def test_only_locks_of_ended_processes_of_this_host_go(tmp_path: Path) -> None:
-    here, now = socket.gethostname(), datetime.now(UTC)
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
-        ended.wait()
+@pytest.fixture
+def ended() -> int:
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as process:
+        process.wait()
     time.sleep(0.05)
-    alive = _lock(tmp_path, os.getpid(), here, now)
-    gone = _lock(tmp_path, ended.pid, here, now)
-    elsewhere = _lock(tmp_path, ended.pid, "another-host", now)
-    (tmp_path / ".pulumi" / "locks" / "torn.json").write_text("{")
-    (line,) = clear_stale(tmp_path)
-    assert str(ended.pid) in line
-    assert alive.exists() and elsewhere.exists() and not gone.exists()
+    return process.pid
+
+
+def test_only_locks_of_ended_processes_of_this_host_are_stale(tmp_path: Path, ended: int) -> None:
+    here, now = socket.gethostname(), datetime.now(UTC)
+    _lock(tmp_path, os.getpid(), here, now)
+    gone = _lock(tmp_path, ended, here, now)
+    _lock(tmp_path, ended, "another-host", now)
+    _lock(tmp_path, ended, here, now, project="another")
+    (tmp_path / ".pulumi/locks/organization/p/torn.json").write_text("{")
+    assert stale(tmp_path, "p") == [StaleLock(gone, ended, "s")]
+    gone.unlink()
     # The number was given to a younger process since.
     reused = _lock(tmp_path, os.getpid(), here, now - timedelta(days=30))
-    clear_stale(tmp_path)
-    assert not reused.exists()
+    assert [lock.path for lock in stale(tmp_path, "p")] == [reused]
+
+
+def test_a_lock_comes_back_when_its_stack_could_not_be_read(tmp_path: Path, ended: int) -> None:
+    path = _lock(tmp_path, ended, socket.gethostname(), datetime.now(UTC))
+    locks, content = stale(tmp_path, "p"), path.read_bytes()
+    with pytest.raises(RuntimeError), taken_away(locks):
+        assert not path.exists()
+        raise RuntimeError
+    assert path.read_bytes() == content
+    with taken_away(locks):
+        pass
+    assert not path.exists()
 
 
 def test_a_folder_without_locks_is_fine(tmp_path: Path) -> None:
-    assert clear_stale(tmp_path / "missing") == []
+    assert stale(tmp_path / "missing", "p") == []

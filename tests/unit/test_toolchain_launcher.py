@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import socket
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from toolchain.environment import (
     selected_stack,
     settings_on_command_line,
 )
-from toolchain.locks import clear_stale
+from toolchain.locks import stale
 
 
 @pytest.mark.parametrize(
@@ -119,10 +121,10 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     for variable in (
         "PULUMI_SKIP_CHECKPOINTS",
         "PULUMI_STACK",
-        "PULUMI_BACKEND_URL",
         launcher.MARK,
     ):
         monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PULUMI_BACKEND_URL", f"file://{tmp_path}/state")
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -151,6 +153,63 @@ def test_this_project_gets_the_settings_and_uv(run, tmp_path: Path) -> None:
     path = environment["PATH"].split(os.pathsep)
     assert path[-1] == str(tmp_path / "cache" / "ml-platform" / "uv" / "bin")
     assert path[:-1] == os.environ["PATH"].split(os.pathsep)
+
+
+def test_checkpoints_are_kept_where_a_killed_run_leaves_no_lock_here(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "s3://bucket")
+    assert "PULUMI_SKIP_CHECKPOINTS" not in run(tmp_path / "project", "up", "-s", "local")
+
+
+@pytest.fixture
+def killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The lock of a killed run of the stack `local`; `pulumi` is a script that notes its words."""
+    lock = tmp_path / "state/.pulumi/locks/organization/ml-platform/local/x.json"
+    lock.parent.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        ended.wait()
+    now = datetime.now(UTC).isoformat()
+    lock.write_text(
+        json.dumps({"pid": ended.pid, "hostname": socket.gethostname(), "timestamp": now})
+    )
+    return lock
+
+
+def pulumi_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> Path:
+    program, words = tmp_path / "pulumi", tmp_path / "words"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {words}\nexit {code}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(launcher, "find", lambda tool: program)
+    monkeypatch.setattr(os, "execve", lambda *_: None)
+    return words
+
+
+def test_after_a_killed_run_the_stack_is_read_again_first(
+    run, killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = pulumi_that(tmp_path, monkeypatch, 0)
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr("sys.argv", ["pulumi", "stack", "output", "-s", "local"])
+    launcher.main()
+    assert killed.exists() and not words.exists()
+    monkeypatch.setattr("sys.argv", ["pulumi", "up", "-s", "local"])
+    launcher.main()
+    assert words.read_text() == "refresh --yes --skip-preview --run-program --stack local\n"
+    assert not killed.exists()
+    launcher.main()
+    assert len(words.read_text().splitlines()) == 1
+
+
+def test_a_stack_that_cannot_be_read_again_keeps_its_lock(
+    run, killed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulumi_that(tmp_path, monkeypatch, 255)
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.setattr("sys.argv", ["pulumi", "up", "-s", "local"])
+    with pytest.raises(SystemExit, match=r"could not be read again.*pulumi cancel"):
+        launcher.main()
+    assert killed.exists()
 
 
 def test_a_cluster_of_the_command_line_keeps_checkpoints(run, tmp_path: Path) -> None:
@@ -182,5 +241,5 @@ def test_a_step_of_the_clock_costs_no_live_run_its_lock(tmp_path: Path) -> None:
     taken = started - timedelta(seconds=30)
     owner = {"pid": os.getpid(), "hostname": socket.gethostname(), "timestamp": taken.isoformat()}
     lock.write_text(json.dumps(owner))
-    assert clear_stale(tmp_path) == []
+    assert stale(tmp_path, "p") == []
     assert lock.exists()
