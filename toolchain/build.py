@@ -49,7 +49,7 @@ def find_go() -> Go | None:
         raise BuildError(f"{path} does not run: {result.stderr.strip()}")
     version, policy, *_ = [*result.stdout.splitlines(), "", ""]
     # Before 1.21 there was no GOTOOLCHAIN, and no Go that gets another.
-    return Go(path, version.removeprefix("go"), policy not in ("", "local", "path"))
+    return Go(path, version.removeprefix("go"), policy.rpartition("+")[2] == "auto")
 
 
 def needed_go(module: Path) -> str:

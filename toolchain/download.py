@@ -169,8 +169,12 @@ class Downloads:
             if offset and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise _NoSuchRange from error
             if error.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                self._say(f"{url}: not there (HTTP {error.code})")
                 raise Refused(f"{url}: HTTP {error.code}") from error
             raise self._give_up(url, f"HTTP {error.code}") from error
+        except Refused as error:
+            self._say(str(error))
+            raise
         except urllib.error.URLError as error:
             raise self._give_up(url, _reason(error.reason)) from error
         except (OSError, http.client.HTTPException) as error:

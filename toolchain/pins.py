@@ -19,7 +19,8 @@ _KUBERNETES = "1.34.4"
 _KUSTOMIZE = "5.4.3"
 _ETCD = "3.6.5"
 _KWOK = "0.8.0"
-_MINIKUBE = "1.37.0"
+# 1.37 would ask GitHub whether Kubernetes 1.34.4 exists; 1.38 knows it.
+_MINIKUBE = "1.38.1"
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 

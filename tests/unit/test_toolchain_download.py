@@ -71,12 +71,13 @@ def test_a_wrong_sum_keeps_nothing_and_names_all(
 
 @pytest.mark.parametrize("gone", ["/sums", "/tool"])
 def test_a_missing_file_is_refused_but_its_host_is_asked_again(
-    publisher: Publisher, downloads: Downloads, kept: Path, gone: str
+    publisher: Publisher, downloads: Downloads, kept: Path, said: list[str], gone: str
 ) -> None:
     release = publisher.release(content=CONTENT)
     answer = publisher.replies.pop(gone)
     with pytest.raises(Refused, match=f"{gone}: HTTP 404"):
         downloads.fetch("tool", release, kept)
+    assert said[-1] == f"{publisher.url}{gone}: not there (HTTP 404)"
     publisher.replies[gone] = answer
     assert downloads.fetch("tool", release, kept).read_bytes() == CONTENT
 

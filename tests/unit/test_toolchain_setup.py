@@ -222,7 +222,7 @@ def fake_go(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
-@pytest.mark.parametrize("policy", ["local", "path", ""])
+@pytest.mark.parametrize("policy", ["local", "path", "go1.25.2+path", "go1.25.2", ""])
 def test_a_go_that_is_too_old_is_named_with_the_one_that_is_needed(
     tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, policy: str
 ) -> None:
