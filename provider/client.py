@@ -59,6 +59,17 @@ class ApiError(PluginError):
             return str(self.details.get("name") or "")
         return ""
 
+    @property
+    def outdated(self) -> bool:
+        """Whether somebody else changed the object between its being read and written."""
+        return self.code == 409 and self.reason == "Conflict" and not self.contested
+
+    @property
+    def contested(self) -> bool:
+        """Whether other field managers hold what was to be applied."""
+        causes = self.details.get("causes") or ()
+        return any(cause.get("reason") == "FieldManagerConflict" for cause in causes)
+
 
 class Unreachable(PluginError):
     """No answer from the API server."""
@@ -118,7 +129,7 @@ class Client:
         self._pool = self._make_pool(_POOL)
         self._watches = self._make_pool(1)  # a watch keeps its connection for minutes
         self._served: dict[str, tuple[float, dict[str, Resource]]] = {}
-        self._discovery = threading.Lock()
+        self._discovery: dict[str, threading.Lock] = {}
 
     def _make_pool(self, size: int) -> Any:  # noqa: ANN401
         parts = urlsplit(self._connection.server)
@@ -237,15 +248,15 @@ class Client:
             raise NoSuchKind(api_version, kind)
         return found
 
-    def _lookup(self, api_version: str, kind: str) -> Resource | None:
+    def _lookup(self, api_version: str, kind: str, age: float = _DISCOVERY_AGE) -> Resource | None:
         served = self._served.get(api_version)
         if served is not None and kind in served[1]:
             return served[1][kind]
-        with self._discovery:
+        oldest = time.monotonic() - age
+        # Whoever waits for the lock takes the answer that another has got meanwhile.
+        with self._discovery.setdefault(api_version, threading.Lock()):
             served = self._served.get(api_version)
-            if served is None or (
-                kind not in served[1] and time.monotonic() - served[0] > _DISCOVERY_AGE
-            ):
+            if served is None or (kind not in served[1] and served[0] < oldest):
                 asked = time.monotonic()
                 served = (asked, self._discover(api_version))
                 self._served[api_version] = served
@@ -267,15 +278,14 @@ class Client:
             if "/" not in entry["name"]
         }
 
-    def serves(self, api_version: str, kind: str) -> bool:
-        """Whether the API server serves `kind` now."""
-        return self._lookup(api_version, kind) is not None
+    def serves(self, api_version: str, kind: str, *, now: bool = False) -> bool:
+        """Whether the API server serves `kind`; `now`: not as of a moment ago."""
+        return self._lookup(api_version, kind, 0.0 if now else _DISCOVERY_AGE) is not None
 
     def forget(self, group: str) -> None:
         """Ask again for a group's kinds; needed when its definitions changed or went."""
-        with self._discovery:
-            for api_version in [v for v in self._served if v.split("/")[0] == group]:
-                del self._served[api_version]
+        for api_version in [v for v in list(self._served) if v.split("/")[0] == group]:
+            self._served.pop(api_version, None)
 
     # Objects.
 

@@ -123,11 +123,13 @@ class Definitions:
         deadline, looked = time.monotonic() + timeout, time.monotonic()
         pause = _FIRST_PAUSE
         while True:
-            missing = [kind for kind in kinds if not self._client.serves(*kind)]
-            if not missing and (metadata.get("generation", 1) == 1 or not self._lacks(name)):
+            missing = next((k for k in kinds if not self._client.serves(*k, now=True)), None)
+            if missing is None and (metadata.get("generation", 1) == 1 or not self._lacks(name)):
                 return
             now = time.monotonic()
-            waiting = f"waiting for {name} to be served as {', '.join(v for v, _ in missing)}"
+            waiting = f"waiting for {name}"
+            if missing is not None:
+                waiting += f" to be served as {missing[0]}"
             if now - looked >= _LOOK:
                 looked = now
                 say(self._lacks(name) or waiting)

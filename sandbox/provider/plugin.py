@@ -43,6 +43,7 @@ from sandbox.provider import checkpoint, managed_fields, naming
 
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 _CREATE_MANAGER: Final = "pulumi-kubernetes"
+_UPDATE_ATTEMPTS: Final = 5
 _RETRIES: Final = 5  # of a create whose kind or namespace is not there yet: 1, 2, 4, 8 and 16 s
 _CONFLICT_HELP: Final = (
     "https://www.pulumi.com/registry/packages/kubernetes/how-to-guides/"
@@ -425,6 +426,18 @@ class KubernetesPlugin(Plugin):
     def _write_changed(
         self, call: Call, obj: Properties, old_live: Properties, manager: str
     ) -> Properties:
+        """Write an update, anew from what is there then if a controller came between."""
+        for _ in range(_UPDATE_ATTEMPTS - 1):
+            try:
+                return self._write_changed_once(call, obj, old_live, manager)
+            except ApiError as error:
+                if not error.outdated:
+                    raise
+        return self._write_changed_once(call, obj, old_live, manager)
+
+    def _write_changed_once(
+        self, call: Call, obj: Properties, old_live: Properties, manager: str
+    ) -> Properties:
         resource, namespace, _, body = self._address(obj)
         name = str(old_live["metadata"]["name"])
         live = self.client.get(resource, namespace, name)
@@ -545,7 +558,7 @@ class KubernetesPlugin(Plugin):
 
 
 def _explain_conflict(error: ApiError, manager: str) -> str:
-    if error.code != 409 or error.reason != "Conflict":
+    if not error.contested:
         return str(error)
     return (
         f"server-side apply field conflict detected, see {_CONFLICT_HELP} for troubleshooting "
