@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from provider.client import ApiError, Client, NoSuchKind, Object, Resource
-from provider.rpc import PluginError
 
 Key = tuple[str, str]  # namespace, name
 _RETRY: Final = 1.0  # pause after a broken watch (seconds)
@@ -77,7 +76,7 @@ class Informer:
         Without `key`: everything there is now and each change, no event for what doesn't exist.
 
         Raises:
-            PluginError: the kind can't be listed.
+            Exception: why the kind can't be listed.
         """
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
@@ -130,7 +129,7 @@ class Informer:
                     return
                 if not self._retry(error):
                     return
-            except PluginError as error:
+            except Exception as error:  # whatever it is, nobody may wait for a dead thread
                 if not self._retry(error):
                     return
 

@@ -8,6 +8,7 @@ imported only for them. Format: https://kubernetes.io/docs/reference/config-api/
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import ssl
 import tempfile
@@ -17,11 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+import orjson
 
 from provider.rpc import PluginError
-
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +51,24 @@ def parse(text: str) -> dict[str, Any]:
             text = path.read_text()
         except OSError as error:
             raise PluginError(f"kubeconfig: can't read {path}: {error.strerror}") from None
-    try:
-        config = yaml.load(text, Loader)  # noqa: S506  Loader is a safe loader
-    except yaml.YAMLError:
-        raise PluginError("kubeconfig: neither a readable path nor valid YAML") from None
+    config = _load(text)
     if not isinstance(config, dict) or not config.get("clusters"):
         raise PluginError("kubeconfig: it names no cluster (`clusters` is empty)")
     config["_base"] = str(base)
     return config
+
+
+def _load(text: str) -> Any:  # noqa: ANN401
+    with contextlib.suppress(orjson.JSONDecodeError):
+        return orjson.loads(text)
+    # A fifth of a plugin's start, and many kubeconfigs are JSON, which is YAML.
+    import yaml
+
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return yaml.load(text, loader)  # noqa: S506  it is a safe loader
+    except yaml.YAMLError:
+        raise PluginError("kubeconfig: neither a readable path nor valid YAML") from None
 
 
 def _named(config: Mapping[str, Any], section: str, entry: str, name: str) -> dict[str, Any]:
