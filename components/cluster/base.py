@@ -37,6 +37,8 @@ class Cluster(pulumi.ComponentResource):
 
     kubeconfig: pulumi.Output[str]
     """Contents of a kubeconfig with one context and nothing outside it; a secret."""
+    identifier: str
+    """The same for as long as it is the same cluster, another one once it is not."""
     provider: kubernetes.Provider
     """The Kubernetes provider on this cluster."""
     platform: Provider
@@ -59,9 +61,9 @@ class Cluster(pulumi.ComponentResource):
     ) -> None:
         """Set all that a cluster offers.
 
-        `identifier` must be the same for as long as it is the same cluster, and another one once
-        it is not: a change of it, and nothing else, makes every object anew.
+        A change of `identifier`, and nothing else, makes every object on the cluster anew.
         """
+        self.identifier = identifier
         self.kubeconfig = pulumi.Output.secret(kubeconfig)
         self.capabilities = capabilities
         self.deleted_with = deleted_with

@@ -62,11 +62,11 @@ class Minikube(Cluster):
             environment={**plan.environment, "RUN": plan.run},
             triggers=[plan.replace_on],
             add_previous_output_in_env=False,
-            opts=pulumi.ResourceOptions(
-                parent=self,
-                # There is one cluster of a name: created first, the new one would be deleted.
-                delete_before_replace=True,
-            ),
+            # A replacement is created before the old one is deleted: its script deletes the old
+            # cluster, and the old one's finds another in its place. So what is on the cluster goes
+            # `deleted_with` it; deleted before, object by object, it would take its time, and
+            # after, the new cluster would lose it, whose credentials minikube keeps.
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=False),
         )
         # A resource of its own: what changes the machine need not hide where the cluster is.
         kubeconfig = local.Command(

@@ -107,6 +107,8 @@ def start_script(
 ) -> str:
     """A shell script that brings a cluster to what is asked of it, from any state.
 
+    One of another identity is deleted first.
+
     Args:
         profile: the profile's name.
         folder: the cluster's folder, made private.
@@ -114,11 +116,16 @@ def start_script(
         nodes: how many nodes it has in the end; the last ones are taken away first.
         raise_limits: whether the nodes' kernel is theirs, so that its inotify limits are raised.
             They last until the node stops.
-        before, after: contents of `CLUSTER_FILE` and `RUN_FILE`, written before and after.
+        before, after: contents of `CLUSTER_FILE` (with `identity`) and `RUN_FILE`, written before
+            and after.
     """
     lines = [
         "set -eu",
         *_folder(folder),
+        f"if {_other(folder, before['identity'])}; then",
+        f"  rm -f {shlex.quote(str(folder / RUN_FILE))}",
+        f"  {shlex.join(delete(profile))}",
+        "fi",
         # Written first: a killed run must not leave a cluster that nobody knows to be ours.
         *_write(folder / CLUSTER_FILE, before),
         f"{shlex.join(starting)} || {{",
@@ -153,12 +160,16 @@ def stop_script(profile: str, folder: Path, after: Mapping[str, Any]) -> str:
     return "\n".join([*lines, *_write(folder / RUN_FILE, after)])
 
 
-def delete_script(profile: str, folder: Path) -> str:
-    """A shell script that deletes a cluster, its data and its folder."""
+def delete_script(profile: str, folder: Path, identity: str) -> str:
+    """A shell script that deletes a cluster, its data and its folder.
+
+    It does nothing once a cluster of another identity has taken its place.
+    """
     files = [str(folder / name) for name in (KUBECONFIG_FILE, CLUSTER_FILE, RUN_FILE)]
     return "\n".join(
         [
             "set -eu",
+            f"if {_other(folder, identity)}; then exit 0; fi",
             shlex.join(delete(profile)),
             f"rm -f {shlex.join(files)}",
             f"rmdir {shlex.quote(str(folder))} 2>/dev/null || true",
@@ -178,6 +189,13 @@ def environment(folder: Path) -> dict[str, str]:
 
 def _folder(folder: Path) -> list[str]:
     return ["umask 077", f"mkdir -p {shlex.quote(str(folder))}"]
+
+
+def _other(folder: Path, identity: str) -> str:
+    """A condition: the folder is that of a cluster of another identity."""
+    file, mark = folder / CLUSTER_FILE, f'"identity": {json.dumps(identity)}'
+    quoted = shlex.quote(str(file))
+    return f"[ -e {quoted} ] && ! grep -qF {shlex.quote(mark)} {quoted}"
 
 
 def _write(file: Path, content: Mapping[str, Any]) -> list[str]:

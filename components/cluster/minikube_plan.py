@@ -77,17 +77,24 @@ _SETTINGS: Mapping[str, str] = {
     "memory_mib": "minikubeMemory",
     "disk_gib": "minikubeDisk",
     "kubernetes_version": "minikubeKubernetesVersion",
-    "container_runtime": "container runtime",
+    "container_runtime": "minikubeContainerRuntime",
     "nodes": "minikubeNodes",
 }
 
 
 @dataclass(frozen=True)
 class Ran:
-    """The last time that a cluster was started or stopped, and the last time it was started."""
+    """What was last done to a cluster.
+
+    Args:
+        run: a mark of its last start or stop.
+        started: a mark of its last start.
+        nodes: how many nodes it had then.
+    """
 
     run: str
     started: str
+    nodes: int
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,7 @@ def plan(
         started=ran.started,
         run=ran.run,
         apply=script,
-        delete=commands.delete_script(args.profile, folder),
+        delete=commands.delete_script(args.profile, folder, made.identity),
         kubeconfig=commands.show_kubeconfig(folder),
         environment=commands.environment(folder),
         replace_on={
@@ -261,18 +268,21 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _ran(args: MinikubeArgs, observed: Observed, token: str, *, anew: bool) -> Ran:
-    """The mark of the last run stays for as long as the cluster is as it is to be."""
+    """What will have been done; its marks stay for as long as the cluster is as it was left.
+
+    What the settings change needs no mark: the script is another one then.
+    """
     ran = observed.ran
-    if ran is not None and not anew and _as_wanted(args, observed.nodes):
-        return ran
-    # A stop leaves the kubeconfig as it is.
-    return Ran(run=token, started=token if args.running or ran is None else ran.started)
-
-
-def _as_wanted(args: MinikubeArgs, nodes: Sequence[Node]) -> bool:
+    if ran is None or anew:
+        return Ran(token, token, args.nodes)
     if not args.running:
-        return bool(nodes) and all(node.host == "Stopped" for node in nodes)
-    return len(nodes) == args.nodes and all(node.runs for node in nodes)
+        stopped = bool(observed.nodes) and all(n.host == "Stopped" for n in observed.nodes)
+        # A stop leaves the kubeconfig as it is.
+        return Ran(ran.run if stopped else token, ran.started, ran.nodes)
+    running = len(observed.nodes) == ran.nodes and all(node.runs for node in observed.nodes)
+    if running:
+        return Ran(ran.run, ran.started, args.nodes)
+    return Ran(token, token, args.nodes)
 
 
 def _refusal(args: MinikubeArgs, lossy: Sequence[tuple[str, Any, Any]]) -> str:

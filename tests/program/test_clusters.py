@@ -107,13 +107,11 @@ def test_nothing_writes_the_users_kubeconfig(world, run_program):
     assert world.users_kubeconfig.read_text() == USERS_OWN
 
 
-def test_a_change_inside_the_triggers_replaces_the_machine_which_is_deleted_first(
-    world, run_program
-):
+def test_a_change_inside_the_triggers_replaces_the_machine_in_one_go(world, run_program):
     request = machine_of(run_program(minikube)).request
     assert list(request.replaceOnChanges) == ["triggers[*]"]
-    assert request.deleteBeforeReplace
-    assert request.deleteBeforeReplaceDefined
+    # Deleted before, what is on it would be deleted first, object by object.
+    assert (request.deleteBeforeReplaceDefined, request.deleteBeforeReplace) == (True, False)
 
 
 def test_other_memory_needs_leave_and_then_replaces(world, run_program):

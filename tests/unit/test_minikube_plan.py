@@ -19,7 +19,7 @@ from components.cluster.minikube_plan import Made, MinikubeArgs, Node, Observed,
 FOLDER = Path("/state/it's a folder")
 ARGS = MinikubeArgs(profile="ml-platform")
 MADE = Made("first", "docker", 8, 16384, 60, "v1.34.4", "containerd")
-RAN = Ran(run="ran", started="started")
+RAN = Ran(run="ran", started="started", nodes=1)
 
 
 def node(name: str = "ml-platform", **changes: str) -> Node:
@@ -113,7 +113,7 @@ def test_the_same_is_planned_before_and_after_it_is_done():
         exists=True,
         nodes=(node(),),
         made=dataclasses.replace(MADE, identity=before.identity),
-        ran=Ran(before.run, before.started),
+        ran=Ran(before.run, before.started, 1),
     )
     assert plan(observed=after) == before
 
@@ -165,9 +165,16 @@ def test_a_stopped_cluster_stays_stopped():
 
 def test_more_nodes_do_not_make_another_cluster():
     more = plan(changed(nodes=3))
-    assert more.identity == "first"
+    assert (more.identity, more.run, more.started) == ("first", "ran", "started")
     assert more.replace_on == plan().replace_on
     assert "-lt 3 ]" in more.apply
+
+
+def test_a_node_deleted_by_hand_is_added_again():
+    ran = dataclasses.replace(RAN, nodes=2)
+    assert plan(changed(nodes=2), dataclasses.replace(RUNNING, ran=ran)).run == "new"
+    both = dataclasses.replace(RUNNING, ran=ran, nodes=(node(), worker(2)))
+    assert plan(changed(nodes=2), both).run == "ran"
 
 
 def test_a_newer_kubernetes_does_not_make_another_cluster():
@@ -201,7 +208,7 @@ LOSSY = {
         "v1.33.9",
     ),
     "container_runtime": (
-        "container runtime: the cluster has containerd, the settings say",
+        "minikubeContainerRuntime: the cluster has containerd, the settings say docker",
         "docker",
     ),
 }
@@ -441,11 +448,34 @@ def test_stopping_and_deleting(shell, tmp_path: Path):
     assert asked == ["stop --profile=p --keep-context-active"]
     assert (folder / "run.json").exists()
     (folder / "kubeconfig").write_text("secret")
-    _, asked = shell(commands.delete_script("p", folder))
+    _, asked = shell(commands.delete_script("p", folder, "first"))
     assert asked == ["delete --profile=p"]
     assert not folder.exists()
-    done, _ = shell(commands.delete_script("p", folder))
+    done, _ = shell(commands.delete_script("p", folder, "first"))
     assert done.returncode == 0
+
+
+def test_a_cluster_takes_the_place_of_another_and_is_not_deleted_in_its_stead(shell, tmp_path):
+    folder = tmp_path / "p"
+    shell(script(folder))
+    second = commands.start_script(
+        "p",
+        folder,
+        ["minikube", "start", "--profile=p"],
+        nodes=1,
+        raise_limits=False,
+        before=vars(dataclasses.replace(MADE, identity="second")),
+        after=vars(RAN),
+    )
+    _, asked = shell(second, START="80")
+    assert asked == ["delete --profile=p", "start --profile=p"]
+    assert not (folder / "run.json").exists()
+    _, asked = shell(second)
+    assert asked == ["start --profile=p", "node list --profile=p"]
+    _, asked = shell(commands.delete_script("p", folder, "first"))
+    assert asked == []
+    _, asked = shell(commands.delete_script("p", folder, "second"))
+    assert asked == ["delete --profile=p"]
 
 
 def test_the_kubeconfig_alone_is_printed(shell, tmp_path: Path):
