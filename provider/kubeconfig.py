@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -109,6 +110,11 @@ def connect(text: str, context: str = "", cluster: str = "") -> Connection:
     server = str(target.get("server") or "")
     if not server:
         raise PluginError("kubeconfig: the selected cluster has no `server`")
+    if user.get("as"):
+        raise PluginError(
+            f"kubeconfig: user {selected['user']!r} impersonates (`as`), which is not supported; "
+            "give credentials of the user itself"
+        )
     authorization: Callable[[], str] = lambda: ""  # noqa: E731
     if user.get("exec") or user.get("auth-provider"):
         authorization, user = _official(config, context, user)
@@ -126,9 +132,22 @@ def connect(text: str, context: str = "", cluster: str = "") -> Connection:
         server=server.rstrip("/"),
         tls=_tls(target, user, base) if server.startswith("https") else None,
         tls_server_name=str(target.get("tls-server-name") or ""),
-        proxy=str(target.get("proxy-url") or ""),
+        proxy=str(target.get("proxy-url") or _proxy_of(server)),
         authorization=authorization,
     )
+
+
+def _proxy_of(server: str) -> str:
+    """The proxy that the environment gives for a server, as kubectl reads it; empty for none."""
+    parts = urlsplit(server)
+    host = parts.hostname or ""
+    proxies = {name.lower(): value for name, value in os.environ.items() if name != "HTTP_PROXY"}
+    found = proxies.get(f"{parts.scheme}_proxy", "")
+    if not found or host == "localhost" or host.startswith("127.") or host == "::1":
+        return ""
+    from urllib.request import proxy_bypass
+
+    return "" if proxy_bypass(host) else found
 
 
 def _official(

@@ -430,6 +430,32 @@ def test_bad_kubeconfigs_are_explained_without_their_contents(text, message):
     assert "hunter2" not in str(error.value)
 
 
+def test_impersonation_is_refused_rather_than_left_out():
+    config = KUBECONFIG.replace("{token: hunter2}", "{token: hunter2, as: somebody}")
+    with pytest.raises(PluginError, match="user 'u' impersonates"):
+        connect(config)
+
+
+@pytest.mark.parametrize(
+    ("server", "environment", "proxy"),
+    [
+        ("https://k8s.example.com", {"HTTPS_PROXY": "http://p:1"}, "http://p:1"),
+        ("https://k8s.example.com", {"https_proxy": "http://p:1"}, "http://p:1"),
+        ("https://k8s.example.com", {"http_proxy": "http://p:1"}, ""),
+        ("https://k8s.example.com", {"HTTPS_PROXY": "http://p:1", "NO_PROXY": "example.com"}, ""),
+        ("https://127.0.0.1:6443", {"HTTPS_PROXY": "http://p:1"}, ""),
+        ("https://localhost:6443", {"HTTPS_PROXY": "http://p:1"}, ""),
+    ],
+)
+def test_the_environments_proxy_is_used(monkeypatch, server, environment, proxy):
+    for name in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert connect(KUBECONFIG.replace("https://127.0.0.1:1", server)).proxy == proxy
+
+
 def test_a_kubeconfig_may_be_a_path(tmp_path):
     path = tmp_path / "config"
     path.write_text(KUBECONFIG)
