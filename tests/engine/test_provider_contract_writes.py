@@ -48,7 +48,7 @@ def config_maps(namespace: str, name: str = "") -> str:
 
 
 def deployments(namespace: str, name: str = "x") -> str:
-    return f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+    return f"/apis/apps/v1/namespaces/{namespace}/deployments" + (f"/{name}" if name else "")
 
 
 # --- Create --------------------------------------------------------------------------------------
@@ -197,13 +197,19 @@ def unwritten(cluster: Cluster, namespace: str) -> Iterator[None]:
     assert any(e.dry_run for e in mine) or not any(e.user == "deployer" for e in mine)
 
 
+@pytest.fixture(params=["kubernetes", "upserting"])
+def either(request: pytest.FixtureRequest) -> Plugin:
+    """The plugin as it creates objects, and as it takes over those that exist."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.mark.usefixtures("unwritten")
 def test_a_preview_shows_what_the_server_would_fill_in(
-    kubernetes: Plugin, cluster: Cluster, namespace: str
+    either: Plugin, cluster: Cluster, namespace: str
 ):
     """SERVER_SIDE_APPLY#preview and provider.go, Create: a dry run on the server; no status."""
     program = obj("v1", "Service", namespace, "x", spec={"ports": [{"port": 80}]})
-    outputs = kubernetes.resource(SERVICE).preview(program)
+    outputs = either.resource(SERVICE).preview(program)
     assert outputs["spec"]["type"] == "ClusterIP"
     assert outputs["spec"]["ports"][0]["protocol"] == "TCP"
     assert "status" not in outputs
@@ -211,30 +217,30 @@ def test_a_preview_shows_what_the_server_would_fill_in(
 
 
 @pytest.mark.usefixtures("unwritten")
-def test_a_preview_waits_for_nothing(kubernetes: Plugin, namespace: str):
+def test_a_preview_waits_for_nothing(either: Plugin, namespace: str):
     """provider/pkg/await/await.go, Creation: a preview returns what the dry run gave."""
     program = workload("Deployment", namespace, "x", pod=HELD)
-    assert kubernetes.resource(DEPLOYMENT).preview(program)["spec"]["replicas"] == 1
+    assert either.resource(DEPLOYMENT).preview(program)["spec"]["replicas"] == 1
 
 
 @pytest.mark.usefixtures("unwritten")
-def test_a_preview_reports_what_the_server_would_refuse(kubernetes: Plugin, namespace: str):
+def test_a_preview_reports_what_the_server_would_refuse(either: Plugin, namespace: str):
     """SERVER_SIDE_APPLY#preview: errors come before anything is changed."""
     program = workload("Deployment", namespace, "x", replicas=-1)
     with pytest.raises(Refused, match=r"spec\.replicas.*greater than or equal to 0"):
-        kubernetes.resource(DEPLOYMENT).preview(program)
+        either.resource(DEPLOYMENT).preview(program)
 
 
 def test_a_preview_without_the_namespace_or_the_kind_shows_the_inputs(
-    kubernetes: Plugin, namespace: str
+    either: Plugin, namespace: str
 ):
     """provider/pkg/provider/provider.go, Create: another resource may be about to make them."""
     nowhere = f"contract-nowhere-{secrets.token_hex(3)}"
     program = config_map(nowhere, "x")
-    assert kubernetes.resource(CONFIG_MAP).preview(program) == program
-    assert kubernetes.resource(CONFIG_MAP, "other").preview(program) == program
+    assert either.resource(CONFIG_MAP).preview(program) == program
+    assert either.resource(CONFIG_MAP, "other").preview(program) == program
     program = obj("none.example.org/v1", "Nothing", namespace, "x", spec={"a": 1})
-    assert kubernetes.resource("kubernetes:none.example.org/v1:Nothing").preview(program) == program
+    assert either.resource("kubernetes:none.example.org/v1:Nothing").preview(program) == program
 
 
 @pytest.mark.usefixtures("unwritten")
@@ -251,6 +257,27 @@ def test_a_preview_over_an_object_that_exists_shows_the_inputs(
     cluster.post(config_maps(namespace), config_map(namespace, "x", {"theirs": "1"}))
     program = config_map(namespace, "x", {"ours": "1"})
     assert kubernetes.resource(CONFIG_MAP).preview(program) == program
+
+
+def test_a_preview_over_an_object_to_take_over_shows_the_outcome(
+    upserting: Plugin, cluster: Cluster, namespace: str
+):
+    """provider/pkg/await/await.go, Creation: a dry run never conflicts with other managers; where
+    a field can't be changed, the object is about to be replaced and is tried under another name.
+    """
+    cluster.apply(config_maps(namespace, "x"), config_map(namespace, "x", {"a": "1"}), "somebody")
+    program = config_map(namespace, "x", {"a": "2"})
+    assert upserting.resource(CONFIG_MAP).preview(program)["data"] == {"a": "2"}
+    cluster.post(deployments(namespace, ""), workload("Deployment", namespace, "x", replicas=0))
+    program = workload("Deployment", namespace, "x")
+    labels = {"app": "other"}
+    program["spec"]["selector"] = {"matchLabels": labels}
+    program["spec"]["template"]["metadata"] = {"labels": labels}
+    outputs = upserting.resource(DEPLOYMENT).preview(program)
+    assert outputs["spec"]["selector"] == {"matchLabels": labels}
+    assert cluster.get(config_maps(namespace, "x"))["data"] == {"a": "1"}
+    names = [item["metadata"]["name"] for item in cluster.get(deployments(namespace, ""))["items"]]
+    assert names == ["x"]
 
 
 def test_a_preview_that_may_not_try_shows_the_inputs(
