@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import signal
 import sys
 import threading
 import time
@@ -425,6 +426,8 @@ def serve(make: Callable[[Engine], Plugin], arguments: Sequence[str]) -> None:
 
     `arguments` are the command line's without its name; the engine passes its own address first.
     """
+    # The engine interrupts a plugin that it needs no longer, and waits for its end.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     address = next((a for a in arguments if not a.startswith("-")), "")
     options = [
         ("grpc.max_send_message_length", MAX_MESSAGE),

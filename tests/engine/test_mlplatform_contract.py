@@ -9,13 +9,16 @@ import hashlib
 import http.server
 import json
 import secrets
+import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from provider_support import (
     MLPLATFORM,
@@ -34,8 +37,9 @@ from provider_support import (
     workload,
 )
 
-from provider.values import UNKNOWN
+from provider.values import UNKNOWN, Secret
 from sandbox import audit, pki
+from sandbox.api import ApiError
 
 pytest_plugins = ("provider_fixtures",)
 pytestmark = pytest.mark.engine
@@ -88,6 +92,33 @@ def own_writes(cluster: Cluster, name: str) -> list[audit.AuditEvent]:
         and event.user == "deployer"
         and event.verb in audit.WRITES
     ]
+
+
+# --- the process ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_plugin_that_is_no_longer_needed_ends_at_once_and_quietly(
+    start_mlplatform: Callable[..., Plugin], sent: signal.Signals
+):
+    """The engine interrupts its plugins at the end of each run and waits for them."""
+    plugin = start_mlplatform()
+    began = time.monotonic()
+    plugin.process.send_signal(sent)
+    plugin.process.wait(5)
+    assert time.monotonic() - began < 1
+    assert not plugin.errors
+
+
+def test_a_plugin_ends_with_an_engine_that_was_killed(engine: Engine):
+    script = f"{MLPLATFORM} {engine.address} & echo $!; wait"
+    parent = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    plugin = psutil.Process(int(parent.stdout.readline()))
+    assert parent.stdout.readline().strip().isdigit()
+    parent.kill()
+    parent.wait()
+    plugin.wait(5)
 
 
 # --- definitions ---------------------------------------------------------------------------------
@@ -708,3 +739,90 @@ def test_a_gate_waits_for_the_pods_behind_the_service(
     creation.result()
     asked = cluster.sandbox.admission_log.read_text()
     assert f'"service":"{namespace}/hook"' in asked
+
+
+# --- credentials ---------------------------------------------------------------------------------
+
+KEPT = "/api/v1/namespaces/kube-system/secrets/ml-platform-credentials"
+
+
+@pytest.fixture
+def credentials(mlplatform: Plugin, cluster: Cluster) -> Iterator[Resource]:
+    """The cluster's one set of credentials, which no other test leaves behind."""
+    assert not cluster.exists(KEPT)
+    yield mlplatform.resource("mlplatform:access:Credentials")
+    with contextlib.suppress(ApiError):
+        cluster.delete(KEPT)
+
+
+def values(state: Object) -> dict[str, str]:
+    """The credentials in a state, each of which must be secret."""
+    found = {key: value for key, value in state.items() if key != "stored"}
+    assert found
+    assert all(isinstance(value, Secret) for value in found.values())
+    return {key: value.value for key, value in found.items()}
+
+
+def test_credentials_are_generated_once_and_found_again(
+    credentials: Resource, mlplatform: Plugin, cluster: Cluster
+):
+    """A run that was killed before its state was written must not make others."""
+    made = values(credentials.create({}).state)
+    assert {"password", "password_hash", "cookie_secret"} <= set(made)
+    assert len(set(made.values())) == len(made)
+    data = cluster.get(KEPT)["data"]
+    assert {key: base64.b64decode(value).decode() for key, value in data.items()} == made
+    again = mlplatform.resource(credentials.token, "again").create({})
+    assert values(again.state) == made
+    assert not credentials.diff({}).some
+    for text in (mlplatform.engine.said(), mlplatform.errors):
+        assert made["password"] not in text
+
+
+def test_credentials_that_the_cluster_lost_are_put_back(credentials: Resource, cluster: Cluster):
+    made = values(credentials.create({}).state)
+    cluster.delete(KEPT)
+    found = credentials.refresh()
+    assert found.id == "ml-platform-credentials"
+    assert values(found.state) == made
+    assert credentials.diff({}).changes == {"stored": "UPDATE"}
+    credentials.update({})
+    assert values(credentials.state) == made
+    assert cluster.exists(KEPT)
+    credentials.refresh()
+    assert not credentials.diff({}).some
+
+
+def test_another_password_changes_its_hash_and_nothing_else(
+    credentials: Resource, cluster: Cluster
+):
+    before = values(credentials.create({"password": Secret("correct horse 1")}).state)
+    assert before["password"] == "correct horse 1"
+    program = {"password": Secret("correct horse 2")}
+    assert credentials.diff(program).changes == {"password": "UPDATE"}
+    shown = values(credentials.preview(program))
+    assert shown["password"] == "correct horse 2"
+    assert shown["password_hash"] is UNKNOWN
+    assert base64.b64decode(cluster.get(KEPT)["data"]["password"]) == b"correct horse 1"
+    after = values(credentials.update(program).state)
+    assert {key for key in after if after[key] != before[key]} == {"password", "password_hash"}
+    # Without a password of the program's the last one stands.
+    assert not credentials.diff({}).some
+
+
+def test_a_preview_of_credentials_generates_none(credentials: Resource, cluster: Cluster):
+    assert set(values(credentials.preview({})).values()) == {UNKNOWN}
+    assert not cluster.exists(KEPT)
+
+
+def test_a_bad_password_is_refused_without_being_shown(credentials: Resource):
+    password = "x" * 73
+    _, failures = credentials.check({"password": Secret(password)})
+    assert failures
+    assert password not in failures[0]
+
+
+def test_deleted_credentials_leave_nothing(credentials: Resource, cluster: Cluster):
+    credentials.create({})
+    credentials.delete()
+    assert not cluster.exists(KEPT)
