@@ -3,6 +3,9 @@
 `minikube_plan` decides, this module looks and acts. What has been run: these scripts with the real
 Pulumi engine against stand-ins for minikube and for the plugin `pulumi-resource-command`, both made
 after their sources (tests/engine). No real minikube has run them yet.
+
+Where the nodes have a kernel of their own, its inotify limits are raised at every start by Pulumi.
+They last until the node stops: after a start by hand they are low again until Pulumi starts it.
 """
 
 from __future__ import annotations

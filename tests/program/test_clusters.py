@@ -64,6 +64,7 @@ def test_the_kubeconfig_is_a_secret_that_reaches_both_providers(world, run_progr
     command = ran.of(COMMAND, "cluster-kubeconfig")
     assert list(command.request.additionalSecretOutputs) == ["stdout"]
     assert command.inputs["logging"] == "none"
+    assert command.inputs["addPreviousOutputInEnv"] is False
     for provider in (ran.of(KUBERNETES), ran.of(PLATFORM)):
         kubeconfig = provider.inputs["kubeconfig"]
         assert pulumi.runtime.rpc.is_rpc_secret(kubeconfig)
