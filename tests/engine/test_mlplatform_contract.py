@@ -718,21 +718,36 @@ def test_a_gate_outlasts_a_lost_api_server(
     gates.remove()
 
 
+def in_cluster(namespace: str, webhook: Webhook, **config: str) -> Object:
+    """An entry for a webhook behind the Service `hook`."""
+    entry = webhook.entry(namespace, "a.example.org")
+    service = {"namespace": namespace, "name": "hook", "path": "/admit"}
+    return {**entry, "clientConfig": {"service": service, **config}}
+
+
+def expose(cluster: Cluster, namespace: str) -> None:
+    ports = [{"port": 443, "targetPort": 8443}]
+    body = {"metadata": {"name": "hook"}, "spec": {"selector": {"app": "hook"}, "ports": ports}}
+    cluster.post(f"/api/v1/namespaces/{namespace}/services", body)
+
+
+def test_a_webhook_whose_service_has_no_pods_is_not_asked(
+    gates: Gates, cluster: Cluster, webhook: Webhook, namespace: str
+):
+    expose(cluster, namespace)
+    name = gates.configure("a", in_cluster(namespace, webhook, caBundle=webhook.authority))
+    with pytest.raises(Refused, match=rf"Service {namespace}/hook has no ready endpoint yet"):
+        gates.pass_through((name, "a.example.org"), timeout=0.5).result()
+    assert not probes(cluster, namespace)
+
+
 def test_a_gate_waits_for_the_pods_behind_the_service(
     gates: Gates, cluster: Cluster, webhook: Webhook, namespace: str
 ):
-    """A webhook in the cluster: its Service has a ready endpoint first, then it is asked."""
-    entry = webhook.entry(namespace, "a.example.org")
-    entry["clientConfig"] = {"service": {"namespace": namespace, "name": "hook", "path": "/admit"}}
-    name = gates.configure("a", entry)
+    """A webhook in the cluster, whose authority something in the cluster injects."""
+    name = gates.configure("a", in_cluster(namespace, webhook))
     creation = gates.pass_through((name, "a.example.org"))
-    with pytest.raises(Refused, match=r"Service \S+/hook.*(no caBundle|no ready endpoint) yet"):
-        gates.pass_through((name, "a.example.org"), name="late", timeout=0.5).result()
-    assert not probes(cluster, namespace)
-    services = f"/api/v1/namespaces/{namespace}/services"
-    ports = [{"port": 443, "targetPort": 8443}]
-    body = {"metadata": {"name": "hook"}, "spec": {"selector": {"app": "hook"}, "ports": ports}}
-    cluster.post(services, body)
+    expose(cluster, namespace)
     assert not creation.done
     deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
     cluster.post(deployments, workload("Deployment", namespace, "hook"))
