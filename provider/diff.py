@@ -141,8 +141,12 @@ def _observed(path: Path, live: Any, given: Any, own: bool) -> Any:  # noqa: ANN
 
 
 def normalize(obj: Object) -> Object:
-    """A copy of inputs as the API server will show them: no read-only metadata, no `stringData`."""
-    result = dict(obj)
+    """A copy of inputs as the API server will show them.
+
+    Without read-only metadata and `stringData`; in Kubernetes' own kinds null is no value.
+    """
+    own = built_in(str(obj.get("apiVersion") or ""))
+    result: Object = _without_nulls(obj) if own else dict(obj)
     metadata = result.get("metadata")
     if isinstance(metadata, dict):
         result["metadata"] = {k: v for k, v in metadata.items() if k not in READ_ONLY}
@@ -154,6 +158,12 @@ def normalize(obj: Object) -> Object:
         if isinstance(spec, dict) and spec.get("preserveUnknownFields") is False:
             result["spec"] = {k: v for k, v in spec.items() if k != "preserveUnknownFields"}
     return result
+
+
+def _without_nulls(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def is_definition(obj: Mapping[str, Any]) -> bool:

@@ -191,7 +191,7 @@ def every_kind(namespace: str) -> list[tuple[str, Object]]:
         "hostNetwork": False,
         "imagePullSecrets": [],
         "nodeSelector": {},
-        "volumes": [{"name": "v", "emptyDir": {}}],
+        "volumes": [{"name": "v", "emptyDir": {}}, {"name": "w", "emptyDir": None}],
         "schedulingGates": [{"name": "example.org/held"}],
     }
     claim = {

@@ -121,6 +121,17 @@ def test_an_empty_value_that_the_server_left_out_is_no_change(empty):
     assert found(old, old, {**old, "spec": {"b": 1}}) == set()
 
 
+def test_null_is_no_value_in_kubernetes_own_kinds():
+    """As in `volumes: [{name: tmp, emptyDir: }]`, to which the server gives a value."""
+    volumes = {"volumes": [{"name": "tmp", "emptyDir": None}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": volumes}
+    assert normalize(pod)["spec"] == {"volumes": [{"name": "tmp"}]}
+    live = {**pod, "spec": {"volumes": [{"name": "tmp", "emptyDir": {}}]}}
+    assert found(pod, pod, live) == set()
+    custom = {**pod, "apiVersion": "example.org/v1"}
+    assert normalize(custom)["spec"] == volumes
+
+
 def test_a_new_empty_value_is_a_change():
     old = {"apiVersion": "v1", "kind": "ServiceAccount"}
     new = {**old, "automountServiceAccountToken": False}
