@@ -157,6 +157,15 @@ def test_what_the_server_refuses_leaves_nothing(
     assert not cluster.exists(config_maps(namespace, "x"))
 
 
+def test_a_field_that_does_not_exist_is_refused(upserting: Plugin, namespace: str):
+    """https://kubernetes.io/docs/reference/using-api/server-side-apply/: applied objects have to
+    fit their schema.
+    """
+    program = workload("Deployment", namespace, "x", replica=2)
+    with pytest.raises(Refused, match=r"replica: field not declared in schema"):
+        upserting.resource(DEPLOYMENT).create(program)
+
+
 def test_schema_keywords_of_a_definition_survive(kubernetes: Plugin, cluster: Cluster):
     """provider/pkg/provider/provider.go, underscoreToDashMap: SDKs write them with underscores."""
     group = f"keywords-{secrets.token_hex(3)}.example.org"

@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from provider.client import ApiError, Resource
-from provider.informer import Informers, Subscription
+from provider.informer import Event, Informers, Subscription
 from provider.rpc import Call, Engine, InitFailed
+from provider.wait import NotReady, Waiter
 from sandbox.provider.checkpoint import save
 from sandbox.provider.plugin import KubernetesPlugin
 
@@ -126,3 +127,31 @@ def test_a_watch_that_breaks_is_taken_up_again(monkeypatch):
         client.snapshot = lambda resource, **options: ([changed], "2")
         client.broken.set()
         assert subscription.next(5).object == changed
+
+
+class Delivering:
+    """Informers that deliver given states of the object, one after another."""
+
+    def __init__(self, *states):
+        self.states = states
+
+    def follow(self, subscription, api_version, kind, key, **options):
+        for state in self.states:
+            subscription.events.put(Event(kind, key, state))
+
+
+@pytest.mark.parametrize("last", [None, config_map("1", uid="2")], ids=["gone", "made anew"])
+def test_an_object_is_gone_when_another_has_its_name(last):
+    """A watch that was taken up again shows the successor only."""
+    live = config_map("1", uid="1")
+    informers = Delivering({**live, "metadata": {**live["metadata"], "finalizers": ["a"]}}, last)
+    waiter = Waiter(None, informers, threading.Event())
+    waiter.gone(live, timeout=5, status=lambda _: None)
+
+
+def test_an_object_that_stays_is_not_gone():
+    live = config_map("1", uid="1")
+    held = {**live, "metadata": {**live["metadata"], "finalizers": ["a.b/c"]}}
+    waiter = Waiter(None, Delivering(held), threading.Event())
+    with pytest.raises(NotReady, match=r"timed out after 0\.1 s.*a\.b/c"):
+        waiter.gone(live, timeout=0.1, status=lambda _: None)
