@@ -206,15 +206,17 @@ def test_services(kubernetes: Plugin, cluster: Cluster, namespace: str):
     for name in ("bare", "headless", "external", "skipped"):
         made[name].result()
         assert made[name].seconds < 5, name
+    path = f"/api/v1/namespaces/{namespace}/services/balanced"
+    eventually(lambda: cluster.exists(path))
     assert not made["balanced"].done
     cluster.merge(
-        f"/api/v1/namespaces/{namespace}/services/balanced/status",
+        f"{path}/status",
         {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}},
     )
     state = made["balanced"].result().state
     assert state["status"]["loadBalancer"]["ingress"][0]["ip"] == "192.0.2.1"
     made["selecting"].result()
-    assert 9.5 < made["selecting"].seconds < 15
+    assert 9.5 < made["selecting"].seconds < 30
 
 
 def test_a_load_balancer_without_an_address_is_an_error(kubernetes: Plugin, namespace: str):
@@ -293,14 +295,14 @@ def test_a_claim_that_nobody_can_bind_is_late(kubernetes: Plugin, namespace: str
 
 @pytest.mark.usefixtures("stand_in")
 def test_a_definition_is_created_once_it_is_established(kubernetes: Plugin, namespace: str):
-    """The official plugin returns at once and tries custom resources again instead."""
+    """The official plugin returns at once. With either, a custom resource can follow."""
     token = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
     group = f"established-{secrets.token_hex(3)}.example.org"
     definition_ = kubernetes.resource(token).create(definition(group, "Thing"))
     assert condition(definition_.state, "Established") == "True"
     thing = kubernetes.resource(f"kubernetes:{group}/v1:Thing", f"{group}-thing")
     thing.create(obj(f"{group}/v1", "Thing", namespace, "x"))
-    assert "Retry" not in kubernetes.engine.said(thing.urn)
+    assert thing.id == f"{namespace}/x"
 
 
 # --- conditions of one's own ---------------------------------------------------------------------
