@@ -1,8 +1,9 @@
 """A local cluster: minikube, run by Pulumi through `pulumi_command.local.Command`.
 
-`minikube_plan` decides, this module looks and acts. What has been run: these scripts with the real
-Pulumi engine against stand-ins for minikube and for the plugin `pulumi-resource-command`, both made
-after their sources (tests/engine). No real minikube has run them yet.
+`minikube_plan` decides, this module looks and acts. What has been run: all of it on the real Pulumi
+engine (tests/engine), with a stand-in for minikube; with the stand-in for the plugin
+`pulumi-resource-command` and, by hand, with the official one. Of minikube itself only what needs no
+machine has been run: lists, states, refusals, exit codes. No cluster of it has been started yet.
 
 Where the nodes have a kernel of their own, its inotify limits are raised at every start by Pulumi.
 They last until the node stops: after a start by hand they are low again until Pulumi starts it.

@@ -8,7 +8,7 @@ version, so such a change means deleting the cluster. What it was made with is k
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -314,7 +314,8 @@ def parse_profiles(text: str) -> set[str]:
     Raises:
         ValueError: it isn't that.
     """
-    return {str(profile["Name"]) for profile in _json(text)["valid"]}
+    found = _answer(text, lambda value: isinstance(value, dict) and "valid" in value)
+    return {str(profile["Name"]) for profile in found["valid"]}
 
 
 def parse_status(text: str) -> tuple[Node, ...]:
@@ -323,9 +324,10 @@ def parse_status(text: str) -> tuple[Node, ...]:
     Raises:
         ValueError: it isn't that.
     """
-    found = _json(text)
-    # One node comes without a list round it.
-    entries = [found] if isinstance(found, dict) else found or []
+    # One node comes without a list round it, none as null.
+    found = _answer(
+        text, lambda value: value is None or isinstance(value, list) or "Kubeconfig" in value
+    )
     return tuple(
         Node(
             name=str(entry["Name"]),
@@ -334,7 +336,7 @@ def parse_status(text: str) -> tuple[Node, ...]:
             api_server=str(entry["APIServer"]),
             kubeconfig=str(entry["Kubeconfig"]),
         )
-        for entry in entries
+        for entry in ([found] if isinstance(found, dict) else found or ())
     )
 
 
@@ -354,12 +356,13 @@ def parse_ran(text: str) -> Ran | None:
         return None
 
 
-def _json(text: str) -> Any:  # noqa: ANN401
-    try:
-        return json.loads(text)
-    except ValueError:
-        # minikube may write notices before what was asked for.
-        start = min((at for at in (text.find("{"), text.find("[")) if at >= 0), default=-1)
-        if start < 0:
-            raise
-        return json.loads(text[start:])
+def _answer(text: str, fits: Callable[[Any], bool]) -> Any:  # noqa: ANN401
+    """The JSON value that was asked for: minikube may write notices, one a line, round it."""
+    for line in reversed(text.splitlines()):
+        try:
+            value = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(value, str | int | float) and fits(value):
+            return value
+    raise ValueError("minikube did not give the JSON that was asked for")

@@ -128,7 +128,14 @@ def profile_list(words):
     flags(words, {"--output", "--light"})
     valid = [json.loads(file.read_text()) for file in sorted((HOME / "profiles").glob("*.json"))]
     listed = [{"Name": p["Name"], "Status": "Skipped", "Config": p} for p in valid]
+    notice()
     sys.stdout.write(json.dumps({"invalid": [], "valid": listed}))
+
+
+def notice():
+    """Asked for JSON, minikube says in JSON, too, what it has to say in passing."""
+    event = {"type": "io.k8s.sigs.minikube.info", "data": {"message": "minikube 9 is available"}}
+    print(json.dumps(event))
 
 
 def status(words):
@@ -152,6 +159,7 @@ def status(words):
             }
         )
         code |= (0 if works else 3) | (0 if nodes[-1]["Kubeconfig"] in OK else 4)
+    notice()
     sys.stdout.write(json.dumps(nodes if len(nodes) > 1 else nodes[0]))
     sys.exit(code)
 

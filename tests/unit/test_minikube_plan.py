@@ -317,12 +317,17 @@ def test_auto_stays_with_the_driver_that_a_cluster_was_made_with():
 # --- what minikube says --------------------------------------------------------------------------
 
 
+# What minikube says in passing while it is asked for JSON.
+EVENT = json.dumps({"type": "io.k8s.sigs.minikube.info", "data": {"message": "a newer one"}})
+
+
 def test_profiles():
     text = json.dumps({"invalid": [{"Name": "broken"}], "valid": [{"Name": "a"}, {"Name": "b"}]})
     assert minikube_plan.parse_profiles(text) == {"a", "b"}
-    assert minikube_plan.parse_profiles(f"* A notice\n{text}") == {"a", "b"}
-    with pytest.raises(ValueError, match="Expecting value"):
-        minikube_plan.parse_profiles("no JSON at all")
+    assert minikube_plan.parse_profiles(f"* A notice\n{EVENT}\n{text}\n{EVENT}") == {"a", "b"}
+    for other in ("", "no JSON at all", EVENT, "3", "null"):
+        with pytest.raises(ValueError, match="did not give the JSON"):
+            minikube_plan.parse_profiles(other)
 
 
 def test_status_of_one_node_and_of_several():
@@ -336,7 +341,11 @@ def test_status_of_one_node_and_of_several():
     }
     assert minikube_plan.parse_status(json.dumps(entry)) == (node(),)
     assert minikube_plan.parse_status(json.dumps([entry, entry])) == (node(), node())
+    assert minikube_plan.parse_status(f"{EVENT}\n{json.dumps(entry)}") == (node(),)
     assert minikube_plan.parse_status("null") == ()
+    for other in ("", "Profile not found", f"{EVENT}\n{EVENT}", "1"):
+        with pytest.raises(ValueError, match="did not give the JSON"):
+            minikube_plan.parse_status(other)
 
 
 def test_files_that_are_not_understood_count_as_missing():
