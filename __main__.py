@@ -1,5 +1,7 @@
 """The whole platform: settings, a cluster, and Kubeflow on it."""
 
+import os
+
 import pulumi
 
 from components import sdk
@@ -9,6 +11,7 @@ from components.errors import shown_plainly
 from components.kubeflow.component import Kubeflow
 
 sdk.skip_debug_messages()
+sdk.warn_of_other_engine(os.environ)
 with shown_plainly():
     settings = configuration.load()
     arguments = kubeflow_args(settings)

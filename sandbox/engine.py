@@ -14,22 +14,14 @@ from pathlib import Path
 import yaml
 from pulumi import automation
 
+from toolchain import standins
 from toolchain.environment import engine_environment
-from toolchain.launcher import PROJECT_NAME
+from toolchain.launcher import MARK, PROJECT_NAME
 from toolchain.locks import stale, taken_away
 from toolchain.tools import find
 
 PROJECT = Path(__file__).resolve().parents[1]
-STAND_IN = PROJECT / "sandbox" / "provider" / "bin"
 Say = Callable[[str], None]
-
-
-def official_plugin(pulumi_home: Path) -> Path | None:
-    """The official Kubernetes plugin, where one is installed."""
-    found = sorted(
-        (pulumi_home / "plugins").glob("resource-kubernetes-v*/pulumi-resource-kubernetes*")
-    )
-    return found[-1] if found else None
 
 
 def open_stack(
@@ -52,6 +44,8 @@ def open_stack(
         toolchain.tools.ToolMissing: the Pulumi CLI is not installed.
     """
     environment = _environment(home, say)
+    # The program runs in this process.
+    os.environ[MARK] = "1"
     # The SDK starts `pulumi` from PATH; the venv's own launcher must not come first.
     os.environ["PATH"] = os.pathsep.join([str(find("pulumi").parent), environment["PATH"]])
     environment["PATH"] = os.environ["PATH"]
@@ -107,10 +101,10 @@ def _environment(home: Path, say: Say) -> dict[str, str]:
     }
     if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & os.environ.keys():
         environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
-    plugin = official_plugin(Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi"))
-    if plugin:
+    home_folder = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    if plugin := standins.official_plugin(home_folder):
         say(f"Kubernetes provider: the official one, {plugin}")
     else:
         say("Kubernetes provider: the project's stand-in (the official plugin is not installed)")
-        environment["PATH"] = os.pathsep.join([str(STAND_IN), environment["PATH"]])
+        environment["PATH"] = os.pathsep.join([str(standins.KUBERNETES), environment["PATH"]])
     return environment

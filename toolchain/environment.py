@@ -43,17 +43,22 @@ def engine_environment(environ: Mapping[str, str], *, adoptable: bool) -> dict[s
 
 def adoptable(project: Path, stack: str | None) -> bool:
     """Whether a stack's resources all live in or are a local cluster, as far as its file tells."""
+    return cluster(project, stack) in ("minikube", "existing", "sandbox")
+
+
+def cluster(project: Path, stack: str | None) -> str | None:
+    """The setting `cluster` of a stack, as far as its file tells."""
     if not stack:
-        return False
+        return None
     name = stack.rpartition("/")[2]
     try:
         document = yaml.safe_load((project / f"Pulumi.{name}.yaml").read_text()) or {}
     except (OSError, yaml.YAMLError):
-        return False
+        return None
     # An imported environment may set what the file leaves out.
     default = None if "environment" in document else "minikube"
-    cluster = (document.get("config") or {}).get("ml-platform:cluster", default)
-    return cluster in ("minikube", "existing", "sandbox")
+    found = (document.get("config") or {}).get("ml-platform:cluster", default)
+    return found if isinstance(found, str) else None
 
 
 def settings_on_command_line(arguments: Sequence[str]) -> bool:

@@ -12,9 +12,11 @@ import sys
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
+from toolchain import standins
 from toolchain.environment import (
     adoptable,
     backend_url,
+    cluster,
     engine_environment,
     project_folder,
     selected_stack,
@@ -52,7 +54,9 @@ def main() -> None:
     environment[MARK] = "1"
     # Pulumi's Python host starts `uv`, which `make setup` puts here where there is none.
     path = environment.get("PATH", os.defpath)
-    environment["PATH"] = os.pathsep.join([path, str(cache_folder() / "uv" / "bin")])
+    sandbox = cluster(PROJECT, stack) == "sandbox"
+    added = [*standins.folders(pulumi, home, path, sandbox=sandbox), cache_folder() / "uv" / "bin"]
+    environment["PATH"] = os.pathsep.join([path, *map(str, added)])
     if state and stack and not _CHANGING.isdisjoint(sys.argv[1:]):
         recover(pulumi, state, stack, environment)
     os.execve(pulumi, ["pulumi", *sys.argv[1:]], environment)  # noqa: S606

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from toolchain import launcher
+from toolchain import launcher, standins
 from toolchain.environment import (
     adoptable,
     project_folder,
@@ -152,7 +152,21 @@ def test_this_project_gets_the_settings_and_uv(run, tmp_path: Path) -> None:
     assert environment[launcher.MARK] == "1"
     path = environment["PATH"].split(os.pathsep)
     assert path[-1] == str(tmp_path / "cache" / "ml-platform" / "uv" / "bin")
-    assert path[:-1] == os.environ["PATH"].split(os.pathsep)
+    # This pulumi has no language host beside it, as one that was built.
+    assert path[-2] == str(standins.LANGUAGE)
+    assert path[:-2] == os.environ["PATH"].split(os.pathsep)
+
+
+def test_stand_ins_are_for_what_is_not_there_and_for_sandboxes(tmp_path: Path) -> None:
+    pulumi = tmp_path / "pulumi"
+    both = [standins.LANGUAGE, standins.KUBERNETES]
+    assert standins.folders(pulumi, tmp_path, "", sandbox=True) == both
+    assert standins.folders(pulumi, tmp_path, "", sandbox=False) == [standins.LANGUAGE]
+    (tmp_path / "pulumi-language-python").touch()
+    plugin = tmp_path / "plugins/resource-kubernetes-v4.34.2/pulumi-resource-kubernetes"
+    plugin.parent.mkdir(parents=True)
+    plugin.touch()
+    assert standins.folders(pulumi, tmp_path, "", sandbox=True) == []
 
 
 def test_checkpoints_are_kept_where_a_killed_run_leaves_no_lock_here(
