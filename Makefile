@@ -8,7 +8,7 @@ RUN := $(UV) run --locked --no-sync
 SETTINGS = $(foreach setting,$(SET),--set $(setting))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview destroy down explain lint test
+.PHONY: help setup up preview destroy down explain lint test bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
@@ -48,3 +48,9 @@ lint: $(SYNCED) ## ruff and mypy
 
 test: setup lint ## everything that CI runs
 	$(RUN) pytest
+
+bench: setup ## measure speed and size on this machine, which should be quiet; under two hours
+	$(RUN) python -m benchmarks up
+	$(RUN) python -m benchmarks growth
+	$(RUN) python -m benchmarks where
+	$(RUN) python -m benchmarks settings
