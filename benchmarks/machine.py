@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from sandbox.engine import PROJECT, official_plugin
+from sandbox.engine import PROJECT
 from toolchain.pins import TOOLS
+from toolchain.standins import official_plugin
 from toolchain.tools import installed
 
 _QUIET = 10.0
