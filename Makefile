@@ -49,7 +49,7 @@ lint: $(SYNCED) ## ruff and mypy
 test: setup lint ## everything that CI runs
 	$(RUN) pytest
 
-bench: setup ## measure speed and size on this machine, which should be quiet; under two hours
+bench: setup ## measure speed and size on this machine, which should be quiet; an hour and more
 	$(RUN) python -m benchmarks up
 	$(RUN) python -m benchmarks growth
 	$(RUN) python -m benchmarks where
