@@ -7,6 +7,7 @@ program of this project in its own process, as the Automation API of the SDK doe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import runpy
 import sys
@@ -60,7 +61,9 @@ def main() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    server.wait_for_termination()
+    # The engine interrupts its plugins to end them.
+    with contextlib.suppress(KeyboardInterrupt):
+        server.wait_for_termination()
 
 
 if __name__ == "__main__":
