@@ -18,6 +18,7 @@ from components.platform_provider import AdmissionReady, CustomResourceDefinitio
 
 FIELD_MANAGER = "ml-platform"
 _MANAGER_ANNOTATION = "pulumi.com/patchFieldManager"
+_SKIP_ANNOTATION = "pulumi.com/skipAwait"
 _WAIT_ANNOTATION = "pulumi.com/waitFor"
 
 
@@ -142,6 +143,8 @@ def _with_annotations(node: Node) -> Mapping[str, Any]:
     metadata = dict(body["metadata"])
     # One manager for good: state that was lost with a killed run finds its own fields again.
     added = {_MANAGER_ANNOTATION: FIELD_MANAGER}
+    if node.ref.kind == "Service" and not node.ref.group:
+        added[_SKIP_ANNOTATION] = "true"
     if node.condition:
         added[_WAIT_ANNOTATION] = f"condition={node.condition}"
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **added}
