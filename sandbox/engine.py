@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 from pulumi import automation
 
+from sandbox.controlplane import SandboxError
 from toolchain import standins
 from toolchain.environment import engine_environment
 from toolchain.launcher import MARK, PROJECT_NAME
@@ -22,6 +23,7 @@ from toolchain.tools import find
 
 PROJECT = Path(__file__).resolve().parents[1]
 Say = Callable[[str], None]
+_PASSPHRASES = frozenset({"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"})
 
 
 def open_stack(
@@ -42,6 +44,8 @@ def open_stack(
 
     Raises:
         toolchain.tools.ToolMissing: the Pulumi CLI is not installed.
+        sandbox.controlplane.SandboxError: the stack's file has encrypted settings, and no
+            passphrase for them is in the environment.
     """
     environment = _environment(home, say)
     # The program runs in this process.
@@ -72,8 +76,12 @@ def _workspace(name: str, home: Path, config: Mapping[str, object]) -> Path:
         plugin["path"] = str(PROJECT / plugin["path"])
     (workspace / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False))
     given, kept = PROJECT / f"Pulumi.{name}.yaml", workspace / f"Pulumi.{name}.yaml"
-    settings = yaml.safe_load(given.read_text()) if given.exists() else {}
+    settings = (yaml.safe_load(given.read_text()) or {}) if given.exists() else {}
     salt = (yaml.safe_load(kept.read_text()) or {}) if kept.exists() else {}
+    if not _PASSPHRASES & os.environ.keys():
+        # The file's salt belongs to a passphrase of the user's; the sandbox has its own.
+        settings.pop("encryptionsalt", None)
+        _refuse_encrypted(given.name, settings.get("config") or {}, config)
     settings["config"] = {
         **(settings.get("config") or {}),
         **{f"{project['name']}:{key}": value for key, value in config.items()},
@@ -81,6 +89,23 @@ def _workspace(name: str, home: Path, config: Mapping[str, object]) -> Path:
     settings |= {key: salt[key] for key in ("encryptionsalt",) if key in salt}
     kept.write_text(yaml.safe_dump(settings, sort_keys=False))
     return workspace
+
+
+def _refuse_encrypted(
+    file: str, settings: Mapping[str, object], overridden: Mapping[str, object]
+) -> None:
+    encrypted = [
+        key
+        for key, value in settings.items()
+        if isinstance(value, dict)
+        and "secure" in value
+        and key.rpartition(":")[2] not in overridden
+    ]
+    if encrypted:
+        raise SandboxError(
+            f"{file} has encrypted settings ({', '.join(encrypted)}), whose passphrase is not "
+            "known here; export it as PULUMI_CONFIG_PASSPHRASE"
+        )
 
 
 def _main() -> None:
@@ -99,7 +124,7 @@ def _environment(home: Path, say: Say) -> dict[str, str]:
         "PULUMI_BACKEND_URL": f"file://{home}",
         "PATH": os.environ.get("PATH", os.defpath),
     }
-    if not {"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"} & os.environ.keys():
+    if not _PASSPHRASES & os.environ.keys():
         environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
     home_folder = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
     if plugin := standins.official_plugin(home_folder):
