@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +39,8 @@ def up(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     sandbox = _running(arguments)
     since = _size(sandbox.audit_log)
-    _stack(arguments, sandbox).up(on_output=_say, color="auto")
+    with _told("up"):
+        _stack(arguments, sandbox).up(on_output=_say, on_error=_say, color="auto")
     _say(f"\nUp after {time.monotonic() - began:.0f} s. {_audited(sandbox, since)}")
     _say(f"Look around: export KUBECONFIG={sandbox.admin_kubeconfig}")
     return 0
@@ -45,17 +48,21 @@ def up(arguments: argparse.Namespace) -> int:
 
 def preview(arguments: argparse.Namespace) -> int:
     """Show what `up` would change, against the live API server."""
-    _stack(arguments, _running(arguments)).preview(
-        on_output=_say, color="auto", diff=arguments.diff
-    )
+    sandbox = _running(arguments)
+    with _told("preview"):
+        _stack(arguments, sandbox).preview(
+            on_output=_say, on_error=_say, color="auto", diff=arguments.diff
+        )
     return 0
 
 
 def refresh(arguments: argparse.Namespace) -> int:
     """Read every object again and take drift into the state."""
-    _stack(arguments, _running(arguments)).refresh(
-        on_output=_say, color="auto", diff=arguments.diff
-    )
+    sandbox = _running(arguments)
+    with _told("refresh"):
+        _stack(arguments, sandbox).refresh(
+            on_output=_say, on_error=_say, color="auto", diff=arguments.diff
+        )
     return 0
 
 
@@ -64,7 +71,8 @@ def destroy(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     sandbox = _running(arguments)
     since = _size(sandbox.audit_log)
-    _stack(arguments, sandbox).destroy(on_output=_say, color="auto")
+    with _told("destroy"):
+        _stack(arguments, sandbox).destroy(on_output=_say, on_error=_say, color="auto")
     _say(f"\nGone after {time.monotonic() - began:.0f} s. {_audited(sandbox, since)}")
     return 0
 
@@ -97,8 +105,30 @@ def _running(arguments: argparse.Namespace) -> RunningSandbox:
     )
 
 
-def _stack(arguments: argparse.Namespace, sandbox: RunningSandbox) -> automation.Stack:
+@contextmanager
+def _told(verb: str) -> Iterator[None]:
+    """One line for what went wrong: the engine has said the rest, and the SDK would repeat it.
+
+    Raises:
+        SandboxError: the verb failed or was interrupted.
+    """
     # The engine's SDK takes a second to import; the other verbs need none of it.
+    from pulumi.automation import CommandError
+
+    from components.errors import MENDABLE
+
+    try:
+        yield
+    except MENDABLE as error:
+        raise SandboxError(str(error)) from error
+    except CommandError as error:
+        words = str(error).rpartition("\n stderr: ")[2].strip()
+        raise SandboxError(f"{verb} failed: {words or 'see above'}") from error
+    except KeyboardInterrupt:
+        raise SandboxError(f"{verb} was interrupted; run it again to go on from there") from None
+
+
+def _stack(arguments: argparse.Namespace, sandbox: RunningSandbox) -> automation.Stack:
     from components.settings import with_overrides
     from sandbox.engine import open_stack
 
