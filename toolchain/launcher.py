@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -56,6 +57,8 @@ def main() -> None:
     path = environment.get("PATH", os.defpath)
     sandbox = cluster(PROJECT, stack) == "sandbox"
     added = [*standins.folders(pulumi, home, path, sandbox=sandbox), cache_folder() / "uv" / "bin"]
+    with suppress(ToolMissing):
+        added.append(find("minikube").parent)
     environment["PATH"] = os.pathsep.join([path, *map(str, added)])
     if state and stack and not _CHANGING.isdisjoint(sys.argv[1:]):
         recover(pulumi, state, stack, environment)

@@ -151,10 +151,10 @@ def test_this_project_gets_the_settings_and_uv(run, tmp_path: Path) -> None:
     assert environment["PULUMI_SKIP_CHECKPOINTS"] == "true"
     assert environment[launcher.MARK] == "1"
     path = environment["PATH"].split(os.pathsep)
-    assert path[-1] == str(tmp_path / "cache" / "ml-platform" / "uv" / "bin")
     # This pulumi has no language host beside it, as one that was built.
-    assert path[-2] == str(standins.LANGUAGE)
-    assert path[:-2] == os.environ["PATH"].split(os.pathsep)
+    uv = tmp_path / "cache" / "ml-platform" / "uv" / "bin"
+    added = [str(standins.LANGUAGE), str(uv), "/pinned"]
+    assert path == [*os.environ["PATH"].split(os.pathsep), *added]
 
 
 def test_stand_ins_are_for_what_is_not_there_and_for_sandboxes(tmp_path: Path) -> None:
