@@ -23,6 +23,7 @@ from toolchain.tools import find
 
 PROJECT = Path(__file__).resolve().parents[1]
 Say = Callable[[str], None]
+_SECRET = "userPassword"  # noqa: S105 - the name of a setting
 _PASSPHRASES = frozenset({"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"})
 
 
@@ -38,7 +39,8 @@ def open_stack(
     Args:
         name: the stack's name; its settings are in `Pulumi.<name>.yaml`.
         home: the folder for its state and passphrase, made private if it is not there.
-        config: settings on top of the file's (keys without the project's name).
+        config: settings on top of the file's (keys without the project's name); the user's
+            password among them is encrypted.
         say: where to tell which plugin serves Kubernetes.
         program: run instead of `__main__.py`.
 
@@ -53,13 +55,17 @@ def open_stack(
     # The SDK starts `pulumi` from PATH; the venv's own launcher must not come first.
     os.environ["PATH"] = os.pathsep.join([str(find("pulumi").parent), environment["PATH"]])
     environment["PATH"] = os.environ["PATH"]
-    workspace = _workspace(name, home, config)
+    plain = {key: value for key, value in config.items() if key != _SECRET}
+    workspace = _workspace(name, home, plain)
     stack = automation.create_or_select_stack(
         stack_name=name,
         project_name=PROJECT_NAME,
         program=program or _main,
         opts=automation.LocalWorkspaceOptions(work_dir=str(workspace), env_vars=environment),
     )
+    if secret := config.get(_SECRET):
+        value = automation.ConfigValue(str(secret), secret=True)
+        stack.set_config(f"{PROJECT_NAME}:{_SECRET}", value)
     if killed := stale(home, PROJECT_NAME):
         say("a run was killed: reading its resources again")
         with taken_away(killed):
