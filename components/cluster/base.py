@@ -74,6 +74,9 @@ class Cluster(pulumi.ComponentResource):
             cluster_identifier=identifier,
             # State may be written only at the end of a run; what a killed one left is adopted.
             upsert_existing_objects=True,
+            # Without these a changed one is deleted and made anew, and no pod starts in between.
+            enable_config_map_mutable=True,
+            enable_secret_mutable=True,
             opts=child,
         )
         self.platform = Provider(
