@@ -18,6 +18,7 @@ from components.platform_provider import AdmissionReady, CustomResourceDefinitio
 
 FIELD_MANAGER = "ml-platform"
 _MANAGER_ANNOTATION = "pulumi.com/patchFieldManager"
+_FORCE_ANNOTATION = "pulumi.com/patchForce"
 _SKIP_ANNOTATION = "pulumi.com/skipAwait"
 _WAIT_ANNOTATION = "pulumi.com/waitFor"
 
@@ -141,8 +142,9 @@ def _with_annotations(node: Node) -> Mapping[str, Any]:
     """The object, telling the provider who its fields belong to and what others wait for."""
     body = dict(node.body or {})
     metadata = dict(body["metadata"])
-    # One manager for good: state that was lost with a killed run finds its own fields again.
-    added = {_MANAGER_ANNOTATION: FIELD_MANAGER}
+    # One manager for good: state that was lost with a killed run finds its own fields again. By
+    # force: a field that somebody edited is put back, where else the run would end at a conflict.
+    added = {_MANAGER_ANNOTATION: FIELD_MANAGER, _FORCE_ANNOTATION: "true"}
     if node.ref.kind == "Service" and not node.ref.group:
         added[_SKIP_ANNOTATION] = "true"
     if node.condition:
