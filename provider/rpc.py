@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from typing import Any, Final
 
 import grpc
 
+from provider.lifetime import end_with_parent
 from provider.values import from_struct, redact, to_struct
 
 MAX_MESSAGE: Final = 400 * 1024 * 1024  # the engine's own limit
@@ -414,13 +413,6 @@ def _init_failed(error: InitFailed, message: str, reasons: Sequence[str]) -> byt
     return encoded
 
 
-def _end_with(parent: int) -> None:
-    # An engine that was killed can't tell its plugins to end.
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
 def serve(make: Callable[[Engine], Plugin], arguments: Sequence[str]) -> None:
     """Run a plugin until the engine ends it: listen on loopback and print the port.
 
@@ -441,6 +433,6 @@ def serve(make: Callable[[Engine], Plugin], arguments: Sequence[str]) -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     if address:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+        end_with_parent()
     print(port, flush=True)
     server.wait_for_termination()

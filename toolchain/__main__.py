@@ -69,8 +69,8 @@ def _setup(arguments: argparse.Namespace) -> int:
     pulumi = installed(TOOLS["pulumi"])
     if pulumi and pulumi.origin is Origin.BUILT:
         _say(
-            "pulumi is built without its Python language host, which is not published as source "
-            "modules: `python -m sandbox` needs none, plain `pulumi up` does"
+            "pulumi is built without its Python language host, which is not published as a module: "
+            "plain `pulumi up` uses the project's stand-in"
         )
     if any(not row.there for row in rows(tools, PLUGINS)) or (
         pulumi and pulumi.origin is Origin.BUILT

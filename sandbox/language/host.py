@@ -20,6 +20,8 @@ import grpc
 from pulumi.automation._server import LanguageServer
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc
 
+from provider.lifetime import end_with_parent
+
 _MAX_MESSAGE: Final = 400 * 1024 * 1024  # the engine's own limit
 
 
@@ -60,6 +62,7 @@ def main() -> None:
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    end_with_parent()
     print(port, flush=True)
     # The engine interrupts its plugins to end them.
     with contextlib.suppress(KeyboardInterrupt):
