@@ -17,7 +17,7 @@ from components.cluster.base import Cluster
 from components.kubeflow import access, render, source
 from components.kubeflow.manifests import Manifests, ManifestsArgs
 from components.kubeflow.normalise import normalise
-from components.kubeflow.objects import Kinds, Ref
+from components.kubeflow.objects import Kinds, Object, Ref
 from components.kubeflow.plan import Plan, plan
 from components.platform_provider import Credentials
 
@@ -71,10 +71,24 @@ def planned(args: KubeflowArgs, progress: Progress = lambda _: None) -> Plan:
     Raises:
         PlanError, AccessError, and those of `objects`.
     """
-    placeholders = {field.name: f"<{field.name}>" for field in fields(access.Credentials)} | {
-        "user_email": args.user_email
-    }
-    return plan(access.secure(objects(args, progress), access.Credentials(**placeholders)))
+    return _planned(args, objects(args, progress))
+
+
+def checked(args: KubeflowArgs, progress: Progress = lambda _: None) -> list[dict[str, Any]]:
+    """The objects, found fit for a plan: whatever is wrong with them is told here.
+
+    Raises:
+        As `planned`.
+    """
+    bodies = objects(args, progress)
+    _planned(args, bodies)
+    return bodies
+
+
+def _planned(args: KubeflowArgs, bodies: Sequence[Object]) -> Plan:
+    placeholders = {field.name: f"<{field.name}>" for field in fields(access.Credentials)}
+    placeholders["user_email"] = args.user_email
+    return plan(access.secure(bodies, access.Credentials(**placeholders)))
 
 
 def owners(args: KubeflowArgs, progress: Progress = lambda _: None) -> dict[Ref, str]:
@@ -90,7 +104,10 @@ def owners(args: KubeflowArgs, progress: Progress = lambda _: None) -> dict[Ref,
 
 
 class Kubeflow(pulumi.ComponentResource):
-    """The platform: every object a resource of its own, in the order that the API server needs."""
+    """The platform: every object a resource of its own, in the order that the API server needs.
+
+    `bodies` are what `checked` gave for the same `args`.
+    """
 
     password: pulumi.Output[str]
     """The first user's password, a secret."""
@@ -104,11 +121,11 @@ class Kubeflow(pulumi.ComponentResource):
         name: str,
         cluster: Cluster,
         args: KubeflowArgs,
+        bodies: Sequence[Object],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlplatform:kubeflow:Kubeflow", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
-        bodies = objects(args, lambda text: pulumi.log.info(text, self))
         credentials = Credentials(
             f"{name}-credentials",
             password=args.user_password or None,

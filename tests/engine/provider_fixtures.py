@@ -10,7 +10,7 @@ from provider_support import STAND_IN, Cluster, Engine, Plugin, Start
 
 from sandbox import controlplane
 from sandbox.controlplane import RunningSandbox, SandboxOptions
-from sandbox.engine import official_plugin
+from toolchain.standins import official_plugin
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ import pulumi
 import pytest
 from pulumi.runtime import mocks
 
+from components.platform_provider import Credentials
+
 
 @dataclasses.dataclass
 class Registered:
@@ -38,12 +40,14 @@ class Monitor(mocks.MockMonitor):
 
 
 class Echo(mocks.Mocks):
-    """Every resource gets its inputs as outputs; a command also prints its name."""
+    """Every resource gets its inputs as outputs; commands print, credentials are generated."""
 
     def new_resource(self, args):
         outputs = dict(args.inputs)
         if args.typ == "command:local:Command":
             outputs |= {"stdout": f"stdout of {args.name}", "stderr": ""}
+        if args.typ == "mlplatform:access:Credentials":
+            outputs = dict.fromkeys(Credentials.__annotations__, "made")
         return f"{args.name}-id", outputs
 
     def call(self, args):
