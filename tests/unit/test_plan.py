@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from components.kubeflow.objects import Ref
-from components.kubeflow.plan import Plan, PlanError, plan
+from components.kubeflow.admission import CONVERSION
+from components.kubeflow.objects import PodReference, Ref, pod_references
+from components.kubeflow.plan import Plan, PlanError, as_document, plan
 from components.kubeflow.rules import Rule
 
 Body = dict[str, Any]
@@ -652,3 +653,483 @@ def test_the_fewest_edges_keep_the_order() -> None:
     assert needed["Deployment/apps/w"] == ["ServiceAccount/apps/a"]
     assert len(planned.waits_for[Ref("Deployment", "apps", "apps", "w")]) == 2
     assert order(planned)["Namespace/apps"] == 0
+
+
+def sentences(planned: Plan) -> list[str]:
+    return [f"{edge.source} {edge.reason} {edge.target}" for edge in planned.edges]
+
+
+def test_a_pod_template_says_what_it_needs_and_for_what() -> None:
+    spec = {
+        "imagePullSecrets": [{"name": "p"}],
+        "priorityClassName": "urgent",
+        "runtimeClassName": "gvisor",
+        "volumes": [
+            {"name": "v1", "configMap": {"name": "c"}},
+            {"name": "v2", "secret": {"secretName": "s"}},
+            {"name": "v3", "persistentVolumeClaim": {"claimName": "d"}},
+            {"name": "v4", "csi": {"nodePublishSecretRef": {"name": "n"}}},
+        ],
+        "containers": [{"name": "main", "envFrom": [{"configMapRef": {"name": "e"}}]}],
+    }
+    assert list(pod_references({"spec": spec})) == [
+        PodReference("ServiceAccount", "", "default", "runs as"),
+        PodReference("Secret", "", "p", "pulls images with"),
+        PodReference("PriorityClass", "scheduling.k8s.io", "urgent", "has the priority"),
+        PodReference("RuntimeClass", "node.k8s.io", "gvisor", "runs in"),
+        PodReference("ConfigMap", "", "c", "has as volume 'v1'"),
+        PodReference("Secret", "", "s", "has as volume 'v2'"),
+        PodReference("PersistentVolumeClaim", "", "d", "has as volume 'v3'"),
+        PodReference("Secret", "", "n", "has as volume 'v4'"),
+        PodReference("ConfigMap", "", "e", "sets the environment of container 'main' from"),
+    ]
+
+
+def test_edges_read_as_sentences() -> None:
+    annotations = {"kubernetes.io/service-account.name": "a"}
+    certificate = {"secretName": "tls", "issuerRef": {"name": "i"}}
+    volumes = [
+        {"name": "t", "secret": {"secretName": "tls"}},
+        {"name": "s", "secret": {"secretName": "s"}},
+        {"name": "c", "configMap": {"name": "c"}},
+    ]
+    aggregation = {"clusterRoleSelectors": [{"matchLabels": {"to": "r"}}]}
+    rule = {"apiGroups": ["example.org"], "resources": ["*"], "verbs": ["*"]}
+    planned = plan(
+        [
+            THING,
+            DEFINED,
+            obj("v1", "Namespace", "apps"),
+            workload("w", serviceAccountName="a", volumes=volumes),
+            obj("v1", "ServiceAccount", "a", "apps"),
+            obj("v1", "ConfigMap", "c", "apps"),
+            obj("v1", "Secret", "s", "apps", metadata={"annotations": annotations})
+            | {"type": "kubernetes.io/service-account-token"},
+            obj("cert-manager.io/v1", "Certificate", "c", "apps", spec=certificate),
+            obj("cert-manager.io/v1", "Issuer", "i", "apps", spec={"ca": {"secretName": "s"}}),
+            obj("v1", "PersistentVolumeClaim", "d", "apps", spec={"storageClassName": "fast"}),
+            obj("storage.k8s.io/v1", "StorageClass", "fast"),
+            obj(f"{RBAC}/v1", "ClusterRole", "r", aggregationRule=aggregation),
+            obj(f"{RBAC}/v1", "ClusterRole", "part", metadata={"labels": {"to": "r"}})
+            | {"rules": [rule]},
+            binding("ClusterRoleBinding", "b", "ClusterRole", "r", None, ACCOUNT),
+        ]
+    )
+    inside = [line for line in sentences(planned) if not line.endswith(" lives in Namespace/apps")]
+    assert len(planned.edges) - len(inside) == 8
+    assert sorted(inside) == [
+        "Certificate.cert-manager.io/apps/c is signed by Issuer.cert-manager.io/apps/i",
+        "ClusterRole/r takes rules from ClusterRole/part",
+        "ClusterRoleBinding/b binds the account ServiceAccount/apps/a",
+        "ClusterRoleBinding/b binds the role ClusterRole/r",
+        "Deployment/apps/w has as volume 'c' ConfigMap/apps/c",
+        "Deployment/apps/w has as volume 's' Secret/apps/s",
+        "Deployment/apps/w has as volume 't' the secret 'tls', which is filled by "
+        "Certificate.cert-manager.io/apps/c",
+        "Deployment/apps/w is permitted what it does by ClusterRoleBinding/b",
+        "Deployment/apps/w runs as ServiceAccount/apps/a",
+        "Deployment/apps/w watches the kind of CustomResourceDefinition/things.example.org",
+        "Issuer.cert-manager.io/apps/i signs with the key of Secret/apps/s",
+        "PersistentVolumeClaim/apps/d is provisioned from StorageClass/fast",
+        "Secret/apps/s holds a token of ServiceAccount/apps/a",
+        "Thing.example.org/apps/t is of the kind that is defined by "
+        "CustomResourceDefinition/things.example.org",
+        "Thing.example.org/apps/t is worked on by Deployment/apps/w",
+    ]
+    soft = (Rule.AGGREGATION, Rule.CONTROLLER)
+    assert all(edge.soft is (edge.rule in soft) for edge in planned.edges)
+
+
+@pytest.mark.parametrize(
+    "annotation,trusted",
+    [("inject-ca-from", "Certificate.cert-manager.io"), ("inject-ca-from-secret", "Secret")],
+)
+def test_edges_of_a_gate_read_as_sentences(annotation: str, trusted: str) -> None:
+    hook = webhook(
+        ["pods", "things"], group="*", annotations={f"cert-manager.io/{annotation}": "hooks/c"}
+    )
+    hook["webhooks"][0]["namespaceSelector"] = {"matchLabels": {"inject": "yes"}}
+    planned = plan(
+        [
+            THING,
+            obj("v1", "Namespace", "apps", metadata={"labels": {"inject": "yes"}}),
+            workload("w", serviceAccountName="a"),
+            obj("v1", "ServiceAccount", "a", "apps"),
+            obj("cert-manager.io/v1", "Certificate", "c", "hooks"),
+            obj("v1", "Secret", "c", "hooks"),
+            hook,
+            *backend(),
+        ]
+    )
+    assert sorted(line for line in sentences(planned) if GATE in line) == [
+        f"{GATE} is answered by the pods of Deployment/hooks/hook",
+        f"{GATE} is reached through Service/hooks/hook",
+        f"{GATE} is trusted through {trusted}/hooks/c",
+        f"{GATE} opens when it answers ValidatingWebhookConfiguration/hook",
+        f"{GATE} tries it with an object that needs Namespace/apps",
+        f"{GATE} tries it with an object that needs ServiceAccount/apps/a",
+        f"Deployment/apps/w has its pods admitted by 'hook.example.org' of {GATE}",
+        f"Thing.example.org/apps/t is admitted by 'hook.example.org' of {GATE}",
+    ]
+
+
+def test_the_probe_of_a_workload_is_a_pod_that_every_security_standard_allows() -> None:
+    planned = plan(
+        [
+            workload("w"),
+            webhook(["pods"], group="", objectSelector={"matchLabels": {"app": "w"}}),
+            *backend(),
+        ]
+    )
+    gate = next(node.gate for node in planned.nodes if node.gate)
+    drop = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    assert gate.probes == (
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "w", "namespace": "apps", "labels": {"app": "w"}},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "serviceAccountName": "default",
+                "securityContext": {
+                    "runAsNonRoot": True,
+                    "runAsUser": 65532,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                },
+                "containers": [
+                    {"name": "probe", "image": "probe.invalid/none", "securityContext": drop}
+                ],
+            },
+        },
+    )
+
+
+def test_kinds_of_other_groups_follow_no_rule_of_their_namesakes() -> None:
+    group = "other.org/v1"
+    annotations = {"kubernetes.io/service-account.name": "a"}
+    aggregation = {"clusterRoleSelectors": [{"matchLabels": {"to": "r"}}]}
+    token = {"type": "kubernetes.io/service-account-token"}
+    hook = webhook(["*"], group="*")
+    planned = plan(
+        [
+            obj("v1", "ServiceAccount", "a", "apps"),
+            workload("w"),
+            obj("v1", "ConfigMap", "c", "apps"),
+            obj("storage.k8s.io/v1", "StorageClass", "fast"),
+            obj(f"{RBAC}/v1", "ClusterRole", "part", metadata={"labels": {"to": "r"}}),
+            obj(group, "ClusterRole", "r", aggregationRule=aggregation),
+            binding(
+                "RoleBinding",
+                "b",
+                "Role",
+                "r",
+                "apps",
+                {"kind": "ServiceAccount", "name": "default"},
+            )
+            | {"apiVersion": group},
+            obj(group, "PersistentVolumeClaim", "d", "apps", spec={"storageClassName": "fast"}),
+            obj(group, "Secret", "t", "apps", metadata={"annotations": annotations}, **token),
+            hook | {"apiVersion": group},
+        ]
+    )
+    assert planned.edges == ()
+
+
+def test_a_namesake_of_a_namespace_lends_it_no_labels() -> None:
+    selector = {"namespaceSelector": {"matchLabels": {"team": "ml"}}}
+    namesake = obj("v1", "Secret", "apps", "other", metadata={"labels": {"team": "ml"}})
+    namespace = obj("v1", "Namespace", "apps")
+    planned = plan(
+        [THING, DEFINED, namespace, namesake, webhook(["things"], **selector), *backend()]
+    )
+    assert waits(planned, "Thing.example.org/apps/t", GATE) is None
+
+
+def test_a_group_of_all_accounts_reaches_every_namespace() -> None:
+    group = {"kind": "Group", "name": "system:serviceaccounts"}
+    planned = plan(
+        [workload("w"), binding("ClusterRoleBinding", "b", "ClusterRole", "r", None, group)]
+    )
+    assert waits(planned, "Deployment/apps/w", "ClusterRoleBinding/b") is Rule.PERMISSION
+
+
+def test_a_binding_in_a_namespace_reaches_cluster_roles_and_accounts_elsewhere() -> None:
+    subject = {"kind": "ServiceAccount", "name": "a", "namespace": "other"}
+    planned = plan(
+        [
+            binding("RoleBinding", "b", "ClusterRole", "r", "apps", subject),
+            obj(f"{RBAC}/v1", "ClusterRole", "r"),
+            obj("v1", "ServiceAccount", "a", "other"),
+        ]
+    )
+    assert waits(planned, "RoleBinding/apps/b", "ClusterRole/r") is Rule.BINDING
+    assert waits(planned, "RoleBinding/apps/b", "ServiceAccount/other/a") is Rule.BINDING
+
+
+def test_an_issuer_of_another_group_is_waited_for_but_has_no_known_condition() -> None:
+    spec = {"secretName": "s", "issuerRef": {"name": "i", "group": "other.org"}}
+    planned = plan(
+        [
+            obj("cert-manager.io/v1", "Certificate", "c", "apps", spec=spec),
+            obj("other.org/v1", "Issuer", "i", "apps"),
+        ]
+    )
+    issuer = "Issuer.other.org/apps/i"
+    assert waits(planned, "Certificate.cert-manager.io/apps/c", issuer) is Rule.ISSUER
+    assert [node.condition for node in planned.nodes] == [None, None]
+
+
+def test_a_cluster_issuer_that_is_waited_for_must_be_ready() -> None:
+    spec = {"secretName": "tls", "issuerRef": {"name": "i", "kind": "ClusterIssuer"}}
+    planned = plan(
+        [
+            obj("cert-manager.io/v1", "Certificate", "c", "apps", spec=spec),
+            obj("cert-manager.io/v1", "ClusterIssuer", "i"),
+        ]
+    )
+    assert [node.condition for node in planned.nodes] == ["Ready", None]
+
+
+def test_a_plural_that_follows_no_rule_is_taken_from_the_definition() -> None:
+    client = {"service": {"namespace": "hooks", "name": "hook"}}
+    conversion = {"strategy": "Webhook", "webhook": {"clientConfig": client}}
+    rule = {"apiGroups": ["example.org"], "resources": ["fish/status"], "verbs": ["update"]}
+    planned = plan(
+        [
+            obj("example.org/v1", "Fish", "f", "apps"),
+            crd("example.org", "fish", "Fish", conversion=conversion),
+            webhook(["fish"]),
+            workload("c", serviceAccountName="a"),
+            obj(f"{RBAC}/v1", "ClusterRole", "r", rules=[rule]),
+            binding("ClusterRoleBinding", "b", "ClusterRole", "r", None, ACCOUNT),
+            *backend(),
+        ]
+    )
+    fish, definition = "Fish.example.org/apps/f", "CustomResourceDefinition/fish.example.org"
+    assert waits(planned, fish, definition) is Rule.DEFINITION
+    assert waits(planned, fish, GATE) is Rule.ADMISSION
+    assert waits(planned, fish, f"AdmissionReady.mlplatform/{definition}") is Rule.ADMISSION
+    assert waits(planned, fish, "Deployment/apps/c") is Rule.CONTROLLER
+    gates = [node.gate for node in planned.nodes if node.gate]
+    assert {hook.name for gate in gates for hook in gate.webhooks} == {
+        CONVERSION,
+        "hook.example.org",
+    }
+
+
+@pytest.mark.parametrize(
+    "group,version,kind,resource",
+    [
+        ("", "v1", "Endpoints", "endpoints"),
+        ("networking.k8s.io", "networking.k8s.io/v1", "Ingress", "ingresses"),
+        (
+            "admissionregistration.k8s.io",
+            "admissionregistration.k8s.io/v1",
+            "ValidatingAdmissionPolicy",
+            "validatingadmissionpolicies",
+        ),
+    ],
+)
+def test_plurals_of_built_in_kinds(group: str, version: str, kind: str, resource: str) -> None:
+    planned = plan([obj(version, kind, "x"), webhook([resource], group=group), *backend()])
+    (gate,) = [node.gate for node in planned.nodes if node.gate]
+    assert gate.probes == (obj(version, kind, "x"),)
+
+
+def test_scope_is_taken_from_the_definition_or_the_group() -> None:
+    planned = plan(
+        [
+            crd("example.org", "things", "Thing"),
+            obj("example.org/v1", "Thing", "t"),
+            crd("example.org", "worlds", "World", scope="Cluster"),
+            obj("example.org/v1", "World", "w", "apps"),
+            obj("networking.k8s.io/v1", "Ingress", "i"),
+        ]
+    )
+    assert {"Thing.example.org/default/t", "World.example.org/w", "Ingress/default/i"} <= {
+        *order(planned)
+    }
+
+
+def test_a_namespace_selector_says_nothing_about_what_lives_in_no_namespace() -> None:
+    selector = {"namespaceSelector": {"matchLabels": {"team": "ml"}}}
+    planned = plan(
+        [
+            obj("example.org/v1", "World", "w"),
+            crd("example.org", "worlds", "World", scope="Cluster"),
+            webhook(["worlds"], **selector),
+            *backend(),
+        ]
+    )
+    assert waits(planned, "World.example.org/w", GATE) is Rule.ADMISSION
+
+
+def test_a_configuration_named_like_a_definition_converts_nothing() -> None:
+    planned = plan([THING, DEFINED, webhook(["others"], name="things.example.org"), *backend()])
+    assert all(node.gate is None for node in planned.nodes)
+
+
+def test_a_definition_with_conversion_is_itself_admitted_by_others() -> None:
+    client = {"service": {"namespace": "hooks", "name": "hook"}}
+    conversion = {"strategy": "Webhook", "webhook": {"clientConfig": client}}
+    hook = webhook(["customresourcedefinitions"], group="apiextensions.k8s.io")
+    planned = plan([crd("example.org", "things", "Thing", conversion=conversion), hook, *backend()])
+    definition = "CustomResourceDefinition/things.example.org"
+    assert waits(planned, definition, GATE) is Rule.ADMISSION
+
+
+def test_only_running_pods_that_the_service_selects_answer_for_it() -> None:
+    hook = webhook(["things"])
+    missing = {"name": "a.example.org"}
+    missing["clientConfig"] = {"service": {"namespace": "absent", "name": "hook"}}
+    hook["webhooks"].append(hook["webhooks"][0] | missing)
+    same = {"labels": {"app": "hook"}}
+    planned = plan(
+        [
+            THING,
+            hook,
+            *backend(),
+            workload("other", "hooks"),
+            workload("elsewhere", "apps", **same),
+            workload("set", "hooks", kind="ReplicaSet", **same),
+        ]
+    )
+    answer = [str(e.target) for e in planned.edges if e.reason == "is answered by the pods of"]
+    assert answer == ["Deployment/hooks/hook"]
+
+
+@pytest.mark.parametrize("annotation", ["inject-ca-from", "inject-ca-from-secret"])
+def test_an_authority_without_its_namespace_is_not_looked_for(annotation: str) -> None:
+    planned = plan(
+        [
+            THING,
+            webhook(["things"], annotations={f"cert-manager.io/{annotation}": "c"}),
+            obj("cert-manager.io/v1", "Certificate", "c", spec={"secretName": "c"}),
+            *backend(),
+        ]
+    )
+    assert [e for e in planned.edges if e.rule is Rule.CERTIFICATE] == []
+
+
+@pytest.mark.parametrize(
+    "group,verbs,resources,expected",
+    [
+        ("example.org", ["*"], ["things"], True),
+        ("example.org", ["watch"], ["*"], True),
+        ("example.org", ["watch"], ["others"], False),
+        ("other.org", ["*"], ["*"], False),
+    ],
+)
+def test_a_role_in_the_namespace_permits_a_watch(
+    group: str, verbs: list[str], resources: list[str], expected: bool
+) -> None:
+    rule = {"apiGroups": [group], "resources": resources, "verbs": verbs}
+    subject = {"kind": "ServiceAccount", "name": "a"}
+    planned = plan(
+        [
+            DEFINED,
+            workload("c", serviceAccountName="a"),
+            binding("RoleBinding", "a", "Role", "absent", "apps", subject),
+            binding("RoleBinding", "b", "Role", "r", "apps", subject),
+            obj(f"{RBAC}/v1", "Role", "r", "apps", rules=[rule]),
+        ]
+    )
+    target = "CustomResourceDefinition/things.example.org"
+    watches = waits(planned, "Deployment/apps/c", target)
+    assert watches is (Rule.CONTROLLER if expected else None)
+
+
+def test_a_cluster_role_bound_in_a_namespace_permits_too() -> None:
+    rule = {"apiGroups": ["example.org"], "resources": ["things"], "verbs": ["watch"]}
+    planned = plan(
+        [
+            DEFINED,
+            workload("c", serviceAccountName="a"),
+            binding("RoleBinding", "b", "ClusterRole", "r", "apps", ACCOUNT),
+            obj(f"{RBAC}/v1", "ClusterRole", "r", rules=[rule]),
+        ]
+    )
+    target = "CustomResourceDefinition/things.example.org"
+    assert waits(planned, "Deployment/apps/c", target) is Rule.CONTROLLER
+
+
+def test_nodes_carry_their_objects_and_the_versions_that_are_served() -> None:
+    versions = [{"name": "v1", "served": True}, {"name": "v1beta1", "served": False}]
+    defined = crd("example.org", "things", "Thing", versions=versions)
+    planned = plan([THING, defined])
+    assert [node.body for node in planned.nodes] == [defined, THING]
+    assert [node.versions for node in planned.nodes] == [(), ("v1",)]
+
+
+def test_a_template_that_is_none_is_left_to_the_api_server() -> None:
+    planned = plan([obj("apps/v1", "Deployment", "w", "apps", spec={"template": "text"})])
+    assert planned.edges == ()
+
+
+def aggregating(name: str, wants: str) -> Body:
+    rule = {"clusterRoleSelectors": [{"matchLabels": {"name": wants}}]}
+    labels = {"labels": {"name": name}}
+    return obj(f"{RBAC}/v1", "ClusterRole", name, metadata=labels, aggregationRule=rule)
+
+
+def test_soft_edges_yield_in_each_circle_they_close() -> None:
+    circles = [("a", "b"), ("b", "c"), ("c", "a"), ("x", "y"), ("y", "x")]
+    planned = plan([aggregating(*names) for names in circles])
+    assert [(edge.source.name, edge.target.name) for edge in planned.edges] == [
+        ("b", "c"),
+        ("c", "a"),
+        ("y", "x"),
+    ]
+    assert sorted((e.source.name, e.target.name) for e in planned.yielded) == [
+        ("a", "b"),
+        ("x", "y"),
+    ]
+
+
+def test_a_circle_is_printed_step_by_step() -> None:
+    with pytest.raises(PlanError) as caught:
+        plan([webhook(["pods"], group=""), *backend()])
+    first, *steps = str(caught.value).splitlines()
+    assert first == "these objects wait for each other, so none can be the first:"
+    assert sorted(steps[:2]) == [
+        f"  {GATE} is answered by the pods of Deployment/hooks/hook",
+        f"  Deployment/hooks/hook has its pods admitted by 'hook.example.org' of {GATE}",
+    ]
+    assert steps[2:] == [
+        "Exclude what the webhook's own pods need by its namespaceSelector or objectSelector, "
+        "or set its failurePolicy to Ignore (a patch will do)."
+    ]
+
+
+@pytest.mark.parametrize("kind", ["", 5])
+def test_an_object_without_a_kind_is_shown_in_part(kind: Any) -> None:
+    body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "c" * 200}}
+    with pytest.raises(PlanError) as caught:
+        plan([body])
+    assert str(caught.value) == f"an object has no apiVersion or kind: {str(body)[:120]}"
+
+
+def test_an_unknown_selector_operator_is_named_with_those_that_are_known() -> None:
+    bad = {"objectSelector": {"matchExpressions": [{"key": "tier", "operator": "Like"}]}}
+    with pytest.raises(PlanError) as caught:
+        plan([THING, DEFINED, webhook(["things"], **bad), *backend()])
+    assert str(caught.value) == (
+        "label selector on 'tier' has the operator 'Like'; "
+        "Kubernetes knows In, NotIn, Exists and DoesNotExist"
+    )
+
+
+def test_a_plan_as_plain_data() -> None:
+    planned = plan([aggregating("a", "b"), aggregating("b", "c")])
+    assert as_document(planned) == {
+        "nodes": ["ClusterRole/b", "ClusterRole/a"],
+        "edges": [
+            {
+                "source": "ClusterRole/a",
+                "target": "ClusterRole/b",
+                "rule": "aggregation",
+                "reason": "takes rules from",
+                "soft": True,
+            }
+        ],
+    }
