@@ -8,7 +8,7 @@ RUN := $(UV) run --locked --no-sync
 SETTINGS = $(foreach setting,$(SET),--set $(setting))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview destroy down explain lint test bench
+.PHONY: help setup up preview destroy down explain lint test mutation bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
@@ -48,6 +48,10 @@ lint: $(SYNCED) ## ruff and mypy
 
 test: setup lint ## everything that CI runs
 	$(RUN) pytest
+
+mutation: $(SYNCED) ## change the planner in small ways, and list what its tests do not notice
+	$(RUN) mutmut run
+	$(RUN) mutmut results
 
 bench: setup ## measure speed and size on this machine, which should be quiet; an hour and more
 	$(RUN) python -m benchmarks up
