@@ -1133,3 +1133,11 @@ def test_a_plan_as_plain_data() -> None:
             }
         ],
     }
+
+
+def test_a_controller_without_objects_to_work_on_is_waited_for_by_none() -> None:
+    rule = {"apiGroups": ["example.org"], "resources": ["things/status"], "verbs": ["update"]}
+    role = obj(f"{RBAC}/v1", "ClusterRole", "r", rules=[rule])
+    bound = binding("ClusterRoleBinding", "b", "ClusterRole", "r", None, ACCOUNT)
+    planned = plan([DEFINED, workload("c", serviceAccountName="a"), role, bound])
+    assert [e for e in planned.edges if e.rule is Rule.CONTROLLER] == []
