@@ -455,7 +455,7 @@ def test_a_wait_outlasts_a_lost_api_server(
     plugin = start_kubernetes(kubeconfig=proxy.kubeconfig)
     resource = plugin.resource(DEPLOYMENT)
     creation = Background(
-        lambda: resource.create(workload("Deployment", namespace, "x", pod=HELD), timeout=30)
+        lambda: resource.create(workload("Deployment", namespace, "x", pod=HELD), timeout=120)
     )
     eventually(lambda: pods(cluster, namespace))
     proxy.cut()
