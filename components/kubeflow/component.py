@@ -157,4 +157,9 @@ def _credentials(email: str, made: Credentials) -> access.Credentials:
 
 def _digest(values: Sequence[Any]) -> pulumi.Output[str]:
     """A digest that may be shown: of high-entropy values and of a salted hash."""
-    return pulumi.Output.unsecret(pulumi.Output.all(*values).apply(access.digest))
+
+    def known(values: Sequence[Any]) -> str:
+        # A refresh that runs the program has no values for what isn't in the state yet.
+        return "" if None in values else access.digest(values)
+
+    return pulumi.Output.unsecret(pulumi.Output.all(*values).apply(known))
