@@ -43,6 +43,27 @@ def contents(client: Client) -> dict[ObjectKey, Object]:
     return found
 
 
+def furnished(client: Client) -> dict[ObjectKey, Object]:
+    """The contents, once every namespace has what the control plane puts in each.
+
+    Raises:
+        TimeoutError: it doesn't within a minute.
+        sandbox.api.ApiError, OSError: as `contents`.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        found = contents(client)
+        names = [key.name for key in found if key.resource == "namespaces"]
+        wanted = {ObjectKey("", "configmaps", name, "kube-root-ca.crt") for name in names}
+        wanted |= {ObjectKey("", "serviceaccounts", name, "default") for name in names}
+        lacking = sorted(wanted - found.keys())
+        if not lacking:
+            return found
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"still missing: {', '.join(map(str, lacking))}")
+        time.sleep(_PAUSE)
+
+
 def applied(keys: Iterable[ObjectKey]) -> set[ObjectKey]:
     """The keys without those of objects that controllers make."""
     return {key for key in keys if key.resource not in DERIVED}

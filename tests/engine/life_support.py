@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from http import HTTPStatus
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,8 +23,9 @@ from components.kubeflow.objects import CRD_KIND, Kinds, Ref
 from components.kubeflow.plan import Plan
 from components.settings import parse
 from sandbox import audit
-from sandbox.api import ApiError, Client
+from sandbox.api import Client
 from sandbox.audit import AuditEvent, AuditSummary, ObjectKey
+from sandbox.contents import contents, furnished
 from sandbox.controlplane import RunningSandbox
 from sandbox.engine import open_stack
 from sandbox.parts import DEPLOYER
@@ -37,20 +37,6 @@ PROJECT = Path(__file__).resolve().parents[2]
 KUBEFLOW = PROJECT.parent / "shared" / "sources" / "kubeflow-manifests" / "v1.10.2"
 STACK = "life"
 CREDENTIALS = ObjectKey("", "secrets", "kube-system", "ml-platform-credentials")
-# Made and removed by the control plane at times of its own.
-_RESTLESS = frozenset({"events", "leases", "componentstatuses"})
-# What controllers make of the objects that are applied.
-DERIVED = frozenset(
-    {
-        "controllerrevisions",
-        "endpoints",
-        "endpointslices",
-        "ipaddresses",
-        "persistentvolumes",
-        "pods",
-        "replicasets",
-    }
-)
 
 
 # --- the cluster ---------------------------------------------------------------------------------
@@ -62,44 +48,9 @@ class Live:
     def __init__(self, sandbox: RunningSandbox) -> None:
         self.client = Client(sandbox.admin_kubeconfig, "test")
 
-    def _lists(self) -> Iterable[tuple[str, str, list[Object]]]:
-        paths = {"": ["/api/v1"]}
-        for group in self.client.request("GET", "/apis")["groups"]:
-            versions = [version["groupVersion"] for version in group["versions"]]
-            paths[group["name"]] = [f"/apis/{version}" for version in versions]
-        for group, versions in paths.items():
-            seen: set[str] = set(_RESTLESS)
-            for path in versions:
-                for resource in self._list(path, "resources"):
-                    name = resource["name"]
-                    if "list" in resource["verbs"] and "/" not in name and name not in seen:
-                        seen.add(name)
-                        items = self._list(f"{path}/{name}", "items")
-                        yield group, name, [{"kind": resource["kind"], **item} for item in items]
-
-    def _list(self, path: str, key: str) -> list[Object]:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                return self.client.request("GET", path).get(key) or []
-            except ApiError as error:
-                if error.code == HTTPStatus.NOT_FOUND:
-                    return []
-                # The API server says so for a while of a kind that was defined anew.
-                busy = error.code == HTTPStatus.TOO_MANY_REQUESTS
-                if not busy or time.monotonic() > deadline:
-                    raise
-            time.sleep(0.2)
-
     def bodies(self) -> dict[ObjectKey, Object]:
         """Every object of every kind that the API server serves."""
-        found = {}
-        for group, resource, items in self._lists():
-            for item in items:
-                metadata = item["metadata"]
-                key = ObjectKey(group, resource, metadata.get("namespace", ""), metadata["name"])
-                found[key] = item
-        return found
+        return contents(self.client)
 
     def uids(self) -> dict[ObjectKey, str]:
         """The same, the uid only."""
@@ -132,11 +83,6 @@ class Begun:
         up = platform.up(**settings)
         assert not up.error, up.error[-4000:]
         return cls(preview, previewed, up, platform.live.bodies())
-
-
-def applied(keys: Iterable[ObjectKey]) -> set[ObjectKey]:
-    """Without what controllers make."""
-    return {key for key in keys if key.resource not in DERIVED}
 
 
 def keys_of(plan: Plan) -> dict[Ref, ObjectKey]:
@@ -259,20 +205,13 @@ class Platform:
         self.live = Live(sandbox)
         self.home = sandbox.data_dir / "pulumi"
         self.name = name
-        eventually(self._furnished)
+        furnished(self.live.client)
         self.before = self.live.uids()
         """What was in the cluster before anything was brought there."""
         self.standing: Settings | None = None
         """The settings of the last `up`, if it went well and nothing was done since."""
         self.said: list[str] = []
         """All lines that the engine printed so far."""
-
-    def _furnished(self) -> None:
-        """Every namespace has what the control plane puts there."""
-        found = self.live.uids()
-        for name in [key.name for key in found if key.resource == "namespaces"]:
-            assert ObjectKey("", "configmaps", name, "kube-root-ca.crt") in found
-            assert ObjectKey("", "serviceaccounts", name, "default") in found
 
     def settings(self, more: Settings) -> dict[str, object]:
         return {

@@ -21,7 +21,6 @@ from life_support import (
     Platform,
     Run,
     Step,
-    applied,
     awaited,
     keys_of,
     located,
@@ -32,6 +31,7 @@ from components.kubeflow import access
 from components.kubeflow.catalog import read
 from sandbox.api import STRATEGIC_PATCH
 from sandbox.audit import ObjectKey
+from sandbox.contents import applied
 
 pytestmark = pytest.mark.engine
 
