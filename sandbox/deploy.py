@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -119,15 +120,27 @@ def _told(verb: str) -> Iterator[None]:
 
     from components.errors import MENDABLE
 
+    interrupted = False
+
+    def note(*_: object) -> None:
+        nonlocal interrupted
+        interrupted = True
+
+    # A terminal interrupts the engine too, which then needs this process until it has saved its
+    # state: whoever waits for it must not go away.
+    before = signal.signal(signal.SIGINT, note)
     try:
         yield
     except MENDABLE as error:
         raise SandboxError(str(error)) from error
     except CommandError as error:
+        if interrupted:
+            again = "run it again to go on from there"
+            raise SandboxError(f"{verb} was interrupted; {again}") from error
         words = str(error).rpartition("\n stderr: ")[2].strip()
         raise SandboxError(f"{verb} failed: {words or 'see above'}") from error
-    except KeyboardInterrupt:
-        raise SandboxError(f"{verb} was interrupted; run it again to go on from there") from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _stack(arguments: argparse.Namespace, sandbox: RunningSandbox) -> automation.Stack:
