@@ -133,7 +133,9 @@ class Definitions:
             if now - looked >= _LOOK:
                 looked = now
                 say(self._lacks(name) or waiting)
-            if self._cancelled.is_set() or now >= deadline:
+            if self._cancelled.is_set():
+                raise PluginError(f"cancelled while {waiting}")
+            if now >= deadline:
                 raise PluginError(f"{waiting}: {self._lacks(name) or 'late'}")
             self._cancelled.wait(pause)
             pause = min(pause * 2, _LAST_PAUSE)
