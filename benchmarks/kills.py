@@ -125,18 +125,8 @@ class Subject:
 
     def run(self, verb: str, *more: str, kill: Moment | None = None, of: int = 0) -> Done:
         """Run a verb to its end, or kill its engine at a moment of a run of `of` lines."""
-        settings = itertools.chain.from_iterable(("--set", s) for s in (*self._settings, *more))
-        folder = ("--name", self.sandbox.name, "--data-dir", str(self.sandbox.data_dir))
         began = time.monotonic()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "sandbox", verb, *folder, *settings],
-            cwd=PROJECT,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        process = self.start(verb, *more)
         # Nothing is waited for without an end.
         late = threading.Timer(self._limit, process.kill)
         late.start()
@@ -154,6 +144,21 @@ class Subject:
             late.cancel()
             process.kill()
         return Done(code, "".join(lines), time.monotonic() - began, killed, plugins)
+
+    def start(self, verb: str, *more: str) -> subprocess.Popen[str]:
+        """Start a verb as a shell would, in a process group of its own."""
+        settings = itertools.chain.from_iterable(("--set", s) for s in (*self._settings, *more))
+        folder = ("--name", self.sandbox.name, "--data-dir", str(self.sandbox.data_dir))
+        return subprocess.Popen(
+            [sys.executable, "-m", "sandbox", verb, *folder, *settings],
+            cwd=PROJECT,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def look(self) -> Found:
         """What there is now."""

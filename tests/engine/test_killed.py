@@ -1,6 +1,8 @@
 """kill -9 of the engine in the middle of `up` and `destroy`: `up` again puts everything right."""
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -117,6 +119,27 @@ def test_up_after_a_kill_of_a_change(subject, whole, louder):
     killed(subject, "destroy", Moment(0.7, 0.0), whole.lines["destroy"])
     done = subject.run("destroy")
     assert done.code == 0, done.output[-4000:]
+    assert subject.emptied() == []
+
+
+def test_a_terminal_interrupts_up(subject, whole):
+    """Ctrl-C reaches the command and its engine: what was done by then is in the state."""
+    process = subject.start("up")
+    lines = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        lines.append(line)
+        if len(lines) == whole.lines["up"] // 2:
+            os.killpg(process.pid, signal.SIGINT)
+    assert process.wait() == 1
+    assert lines[-1] == "sandbox: up was interrupted; run it again to go on from there\n"
+    assert "Traceback" not in "".join(lines)
+    before = subject.look()
+    assert 50 < len(before.resources) < 149
+    outcome = Outcome(Moment(0.5, 0.0), True, 0.0, 0)
+    recover(subject, whole, before, outcome)
+    assert outcome.problems == []
+    assert subject.run("destroy").code == 0
     assert subject.emptied() == []
 
 
