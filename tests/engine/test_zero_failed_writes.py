@@ -31,7 +31,7 @@ class Whole:
     delay: float
 
 
-@pytest.fixture(scope="module", params=[0.0, DELAY], ids=["at once", "after 30 s"])
+@pytest.fixture(scope="module", params=[0.0, DELAY], ids=["punctual", "late"])
 def whole(request, tmp_path_factory) -> Iterator[Whole]:
     if not request.param:
         platform = request.getfixturevalue("platform")
