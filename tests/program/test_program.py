@@ -1,0 +1,159 @@
+"""`__main__.py` for each kind of cluster: the same graph of the same objects, as planned."""
+
+import json
+import runpy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi.runtime.config as runtime_config
+import pytest
+
+from components.choose import kubeflow_args
+from components.kubeflow.component import planned
+from components.kubeflow.manifests import FIELD_MANAGER, resource_name, type_token
+from components.kubeflow.objects import CRD_KIND
+from components.kubeflow.plan import Node, Plan
+from components.settings import parse
+from sandbox import parts, pki
+from sandbox.daemon import ProcessId
+from sandbox.state import State
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT.parent / "shared" / "sources" / "kubeflow-manifests" / "v1.10.2"
+ON_CLUSTER = ("kubernetes:", "mlplatform:kubernetes:", "mlplatform:access:")
+CREDENTIALS = "mlplatform:access:Credentials::kubeflow-credentials"
+
+Clusters = Mapping[str, dict[str, str]]
+Main = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clusters:
+    """Settings for a cluster of each kind that needs nothing to be there."""
+    kubeconfig = tmp_path / "config"
+    entry = {"name": "one"}
+    content = {
+        "current-context": "one",
+        "contexts": [{**entry, "context": {"cluster": "one", "user": "one"}}],
+        "clusters": [{**entry, "cluster": {"server": "https://one:6443"}}],
+        "users": [{**entry, "user": {"token": "hush"}}],
+    }
+    kubeconfig.write_text(json.dumps(content))
+
+    # Of this sandbox, this process plays every part.
+    folder = tmp_path / "sandbox"
+    monkeypatch.setattr("sandbox.daemon.alive", lambda process: process.pid > 0)
+    state = State("mine", 42, 1, 0.0, {parts.API_SERVER: 7443})
+    state.processes = {part.name: ProcessId(1, 0, "boot") for part in parts.PARTS}
+    layout = parts.Layout(folder)
+    for directory in (layout.pki, layout.logs):
+        directory.mkdir(parents=True)
+    pki.write_private(layout.pki / "ca.crt", b"one authority")
+    pki.write_private(layout.kubeconfig(parts.DEPLOYER), kubeconfig.read_bytes())
+    state.save(folder)
+    return {
+        "existing": {"cluster": "existing", "kubeconfig": str(kubeconfig)},
+        "sandbox": {"cluster": "sandbox", "sandboxName": "mine", "sandboxData": str(folder)},
+    }
+
+
+@pytest.fixture
+def main(run_program):
+    """Run `__main__.py`; what it registers on the cluster, by "<type>::<name>"."""
+
+    def run(**settings: str) -> dict[str, Any]:
+        values = {"kubeflowPath": str(SOURCE), **settings}
+        runtime_config.set_all_config({f"ml-platform:{k}": v for k, v in values.items()}, [])
+        ran = run_program(lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"))
+        found = [r for r in ran.registered if r.type.startswith(ON_CLUSTER)]
+        named = {f"{r.type}::{r.name}": r for r in found}
+        assert len(named) == len(found)
+        return named
+
+    yield run
+    runtime_config.set_all_config({}, [])
+
+
+def planned_as(settings: Mapping[str, str]) -> Plan:
+    return planned(kubeflow_args(parse({"kubeflowPath": str(SOURCE), **settings})))
+
+
+def name_of(node: Node) -> str:
+    if node.gate:
+        token = "mlplatform:kubernetes:AdmissionReady"
+    elif node.ref.kind == CRD_KIND:
+        token = "mlplatform:kubernetes:CustomResourceDefinition"
+    else:
+        token = type_token(node.body or {})
+    return f"{token}::{resource_name(node.ref)}"
+
+
+def tail(urn: str) -> str:
+    """ "<type>::<name>" of a URN."""
+    _, _, types, name = urn.split("::", 3)
+    return f"{types.rpartition('$')[2]}::{name}"
+
+
+@pytest.mark.parametrize("cluster", ["existing", "sandbox"])
+def test_the_whole_platform_is_the_graph_of_the_plan(main: Main, clusters: Clusters, cluster: str):
+    found, plan = main(**clusters[cluster]), planned_as(clusters[cluster])
+    assert set(found) == {CREDENTIALS, *map(name_of, plan.nodes)}
+    assert len(found) > 600
+    for node in plan.nodes:
+        request = found[name_of(node)].request
+        waited = {tail(urn) for urn in request.dependencies} - {CREDENTIALS}
+        needed = {name_of(plan.by_ref[ref]) for ref in plan.needed[node.ref]}
+        assert waited == needed, node.ref
+        assert tail(request.parent) == "mlplatform:kubeflow:Manifests::kubeflow"
+        own = node.gate or node.ref.kind == CRD_KIND
+        provider = "mlplatform" if own else "kubernetes"
+        assert f"::pulumi:providers:{provider}::cluster::" in request.provider.replace("$", "::")
+        assert not request.deletedWith
+    readers = {
+        name for name, r in found.items() if CREDENTIALS in map(tail, r.request.dependencies)
+    }
+    kinds = {name.split("::")[0].rpartition(":")[2] for name in readers}
+    assert kinds == {"Secret", "Deployment"}
+    assert len(readers) > 8
+
+
+def test_the_graph_does_not_depend_on_the_kind_of_cluster(main: Main, clusters: Clusters):
+    def graph(settings: Mapping[str, str]) -> dict[str, tuple[object, set[str]]]:
+        return {
+            name: (found.inputs, {tail(urn) for urn in found.request.dependencies})
+            for name, found in main(**settings, kubeflowComponents='["katib"]').items()
+        }
+
+    assert graph(clusters["existing"]) == graph(clusters["sandbox"])
+
+
+def test_what_the_provider_is_told_about_each_object(main: Main, clusters: Clusters):
+    found = main(**clusters["existing"], kubeflowComponents='["katib"]')
+    told = {
+        name: {
+            key.removeprefix("pulumi.com/"): value
+            for key, value in r.inputs["metadata"]["annotations"].items()
+            if key.startswith("pulumi.com/")
+        }
+        for name, r in found.items()
+        if name.startswith("kubernetes:")
+    }
+    always = {"patchFieldManager": FIELD_MANAGER, "patchForce": "true"}
+    for name, annotations in told.items():
+        added = {key: value for key, value in annotations.items() if key not in always}
+        if name.startswith("kubernetes:core/v1:Service::"):
+            assert added == {"skipAwait": "true"}
+        elif ":cert-manager.io/v1:" in name and "ClusterIssuer" not in name:
+            assert added == {"waitFor": "condition=Ready"}
+        else:
+            assert added == {}, name
+        assert annotations.items() >= always.items()
+
+
+def test_a_sandbox_that_does_not_run_is_an_error_before_anything_is_made(
+    run_program, main: Main, tmp_path: Path
+):
+    with pytest.raises(pulumi.RunError, match="no sandbox of that name runs; start it: python -m"):
+        main(cluster="sandbox", sandboxName="none", sandboxData=str(tmp_path / "none"))
