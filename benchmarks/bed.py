@@ -14,7 +14,7 @@ from pathlib import Path
 from sandbox import controlplane
 from sandbox.controlplane import RunningSandbox, SandboxOptions
 from toolchain.environment import ENGINE, SKIP_CHECKPOINTS
-from toolchain.tools import cache_folder, find
+from toolchain.tools import cache_folder, find, pulumi_home
 
 Say = Callable[[str], None]
 _number = itertools.count(1)
@@ -67,7 +67,7 @@ def fresh(say: Say) -> Iterator[Bed]:
     root = Path(tempfile.mkdtemp(prefix="ml-platform-benchmark-"))
     try:
         _link(root / "cache" / "ml-platform" / "tools", cache_folder() / "tools")
-        home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+        home = pulumi_home()
         _link(root / "pulumi-home" / "plugins", home / "plugins")
         name = f"benchmark-{os.getpid()}-{next(_number)}"
         data = root / "sandbox"

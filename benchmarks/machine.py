@@ -13,7 +13,7 @@ import psutil
 from sandbox.engine import PROJECT
 from toolchain.pins import TOOLS
 from toolchain.standins import official_plugin
-from toolchain.tools import installed
+from toolchain.tools import installed, pulumi_home
 
 _QUIET = 10.0
 _VERSIONED = ("pulumi", "kubectl", "kustomize", "kube-apiserver", "etcd", "kwok")
@@ -21,7 +21,7 @@ _VERSIONED = ("pulumi", "kubectl", "kustomize", "kube-apiserver", "etcd", "kwok"
 
 def describe() -> dict[str, str]:
     """Name and value of everything that a figure depends on."""
-    plugin = official_plugin(Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi"))
+    plugin = official_plugin(pulumi_home())
     facts = {
         "processor": f"{os.cpu_count()} x {_processor()}",
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",

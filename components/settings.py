@@ -21,8 +21,8 @@ from pydantic.alias_generators import to_camel
 
 from components.kubeflow import access
 from components.kubeflow.source import REPOSITORY
+from toolchain.environment import PROJECT_NAME
 
-PROJECT = "ml-platform"
 ROOT = Path(__file__).resolve().parents[1]
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
@@ -176,11 +176,13 @@ def load() -> Settings:
     Raises:
         SettingsError: as `parse`, or a value that is not of its type.
     """
-    config = pulumi.Config(PROJECT)
+    config = pulumi.Config(PROJECT_NAME)
     values = {key: _value(key, config.require(key)) for key in _configured()}
     settings = parse(values)
     # A declared secret can't have a default, so Pulumi.yaml can't ask for this.
-    if settings.user_password and not runtime_config.is_config_secret(f"{PROJECT}:userPassword"):
+    if settings.user_password and not runtime_config.is_config_secret(
+        f"{PROJECT_NAME}:userPassword"
+    ):
         raise SettingsError(
             "userPassword is in plain text; encrypt it: pulumi config set --secret userPassword"
         )
@@ -201,7 +203,7 @@ def of_stack(name: str) -> dict[str, Any]:
         raise SettingsError(f"there is no {file}; stacks: {', '.join(stacks)}") from None
     except yaml.YAMLError as error:
         raise SettingsError(f"{file} is not YAML: {error}") from None
-    prefix = f"{PROJECT}:"
+    prefix = f"{PROJECT_NAME}:"
     return {
         key.removeprefix(prefix): value
         for key, value in (document.get("config") or {}).items()
@@ -227,7 +229,7 @@ def with_overrides(values: Mapping[str, Any], entries: Sequence[str]) -> dict[st
 def _configured() -> list[str]:
     """Names of the project's settings that have a value."""
     known = runtime_config.CONFIG.get() or runtime_config.get_config_env()
-    prefix = f"{PROJECT}:"
+    prefix = f"{PROJECT_NAME}:"
     return sorted(key.removeprefix(prefix) for key in known if key.startswith(prefix))
 
 

@@ -16,10 +16,10 @@ from pulumi import automation
 
 from sandbox.controlplane import SandboxError
 from toolchain import standins
-from toolchain.environment import engine_environment
-from toolchain.launcher import MARK, PROJECT_NAME
+from toolchain.environment import PROJECT_NAME, engine_environment
+from toolchain.launcher import MARK
 from toolchain.locks import stale, taken_away
-from toolchain.tools import find
+from toolchain.tools import find, pulumi_home
 
 PROJECT = Path(__file__).resolve().parents[1]
 Say = Callable[[str], None]
@@ -132,8 +132,7 @@ def _environment(home: Path, say: Say) -> dict[str, str]:
     }
     if not _PASSPHRASES & os.environ.keys():
         environment["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(passphrase)
-    home_folder = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
-    if plugin := standins.official_plugin(home_folder):
+    if plugin := standins.official_plugin(pulumi_home()):
         say(f"Kubernetes provider: the official one, {plugin}")
     else:
         say("Kubernetes provider: the project's stand-in (the official plugin is not installed)")

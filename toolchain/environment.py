@@ -13,6 +13,9 @@ from pathlib import Path
 
 import yaml
 
+PROJECT_NAME = "ml-platform"
+"""The name in Pulumi.yaml, before the colon of every setting."""
+
 # The file back end writes the whole state at every step, so a platform of n objects costs n²
 # bytes. Objects of a cluster need no checkpoint: server-side apply adopts what a killed run left
 # behind, and creating a local cluster again is a no-op. Resources of a cloud would be orphaned.
@@ -57,7 +60,7 @@ def cluster(project: Path, stack: str | None) -> str | None:
         return None
     # An imported environment may set what the file leaves out.
     default = None if "environment" in document else "minikube"
-    found = (document.get("config") or {}).get("ml-platform:cluster", default)
+    found = (document.get("config") or {}).get(f"{PROJECT_NAME}:cluster", default)
     return found if isinstance(found, str) else None
 
 

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlparse
 
 from toolchain import standins
 from toolchain.environment import (
+    PROJECT_NAME,
     adoptable,
     backend_url,
     cluster,
@@ -24,10 +25,9 @@ from toolchain.environment import (
     settings_on_command_line,
 )
 from toolchain.locks import stale, taken_away
-from toolchain.tools import ToolMissing, cache_folder, find
+from toolchain.tools import ToolMissing, cache_folder, find, pulumi_home
 
 PROJECT = Path(__file__).resolve().parents[1]
-PROJECT_NAME = "ml-platform"
 _CHANGING = frozenset({"up", "update", "preview", "destroy", "refresh", "import"})
 MARK = "ML_PLATFORM_LAUNCHER"
 """Set for the program, so that it can tell a bare `pulumi` from this one."""
@@ -42,7 +42,7 @@ def main() -> None:
     # The environment may be active while another project is worked on.
     if project_folder(sys.argv[1:], Path.cwd()) != PROJECT:
         os.execv(pulumi, ["pulumi", *sys.argv[1:]])  # noqa: S606
-    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    home = pulumi_home()
     stack = selected_stack(sys.argv[1:], os.environ, PROJECT, home)
     state = local_state(backend_url(os.environ, home))
     again = (

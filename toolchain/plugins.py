@@ -11,6 +11,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 
 from toolchain.pins import Plugin
+from toolchain.tools import pulumi_home
 
 
 class PluginError(RuntimeError):
@@ -33,7 +34,7 @@ def wanted_version(plugin: Plugin) -> str:
 
 def plugin_folder(plugin: Plugin, version: str) -> Path:
     """Where Pulumi keeps a plugin."""
-    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    home = pulumi_home()
     return home / "plugins" / f"resource-{plugin.name}-v{version}"
 
 

@@ -42,6 +42,11 @@ def cache_folder() -> Path:
     return Path(base).absolute() / "ml-platform"
 
 
+def pulumi_home() -> Path:
+    """Where Pulumi keeps its plugins and credentials: $PULUMI_HOME or ~/.pulumi."""
+    return Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+
+
 def find(tool: str) -> Path:
     """The absolute path of a tool's pinned executable.
 

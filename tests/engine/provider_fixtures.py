@@ -1,6 +1,5 @@
 """Fixtures of the tests of provider plugins."""
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from provider_support import STAND_IN, Cluster, Engine, Plugin, Start
 from sandbox import controlplane
 from sandbox.controlplane import RunningSandbox, SandboxOptions
 from toolchain.standins import official_plugin
+from toolchain.tools import pulumi_home
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +42,7 @@ def engine() -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def official(request: pytest.FixtureRequest) -> Path | None:
     """The official Kubernetes plugin where one is installed; says which one the tests use."""
-    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    home = pulumi_home()
     found = official_plugin(home)
     manager = request.config.pluginmanager.getplugin("capturemanager")
     with manager.global_and_fixture_disabled():
