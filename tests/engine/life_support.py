@@ -18,8 +18,7 @@ from pulumi.automation import EngineEvent
 
 from components.choose import kubeflow_args
 from components.kubeflow.component import planned
-from components.kubeflow.manifests import resource_name, type_token
-from components.kubeflow.objects import CRD_KIND, Kinds, Ref
+from components.kubeflow.objects import Kinds, Ref
 from components.kubeflow.plan import Plan
 from components.settings import parse
 from sandbox import audit
@@ -29,6 +28,7 @@ from sandbox.contents import contents, furnished
 from sandbox.controlplane import RunningSandbox
 from sandbox.engine import open_stack
 from sandbox.parts import DEPLOYER
+from tests.support.plans import name_of
 
 Object = dict[str, Any]
 Settings = Mapping[str, object]
@@ -107,16 +107,7 @@ def located(key: ObjectKey) -> ObjectKey:
 
 def names_of(plan: Plan) -> set[str]:
     """Under which name the engine has each step of a plan, and the credentials."""
-    found = {"mlplatform:access:Credentials::kubeflow-credentials"}
-    for node in plan.nodes:
-        if node.gate:
-            token = "mlplatform:kubernetes:AdmissionReady"
-        elif node.ref.kind == CRD_KIND:
-            token = "mlplatform:kubernetes:CustomResourceDefinition"
-        else:
-            token = type_token(node.body or {})
-        found.add(f"{token}::{resource_name(node.ref)}")
-    return found
+    return {"mlplatform:access:Credentials::kubeflow-credentials", *map(name_of, plan.nodes)}
 
 
 def awaited(plan: Plan) -> Iterator[tuple[Ref, Ref]]:

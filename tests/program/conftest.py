@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -9,6 +10,9 @@ import pytest
 from pulumi.runtime import mocks
 
 from components.platform_provider import Credentials
+from sandbox import parts, pki
+from sandbox.daemon import ProcessId
+from sandbox.state import State
 
 
 @dataclasses.dataclass
@@ -95,3 +99,23 @@ def run_program() -> Callable[..., Ran]:
         return Ran(monitor.registered, returned)
 
     return run
+
+
+@pytest.fixture
+def play_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Path]:
+    """Make the folder of a sandbox `mine`, of which this process plays every part."""
+
+    def play(kubeconfig: bytes) -> Path:
+        folder = tmp_path / "sandbox"
+        monkeypatch.setattr("sandbox.daemon.alive", lambda process: process.pid > 0)
+        state = State("mine", 42, 1, 0.0, {parts.API_SERVER: 7443})
+        state.processes = {part.name: ProcessId(1, 0, "boot") for part in parts.PARTS}
+        layout = parts.Layout(folder)
+        for directory in (layout.pki, layout.logs):
+            directory.mkdir(parents=True)
+        pki.write_private(layout.pki / "ca.crt", b"one authority")
+        pki.write_private(layout.kubeconfig(parts.DEPLOYER), kubeconfig)
+        state.save(folder)
+        return folder
+
+    return play

@@ -333,18 +333,9 @@ def test_a_kubeconfig_that_is_none(tmp_path, run_program, content):
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SandboxArgs:
+def sandbox(play_sandbox) -> SandboxArgs:
     """A sandbox's folder, of which this process plays every part."""
-    folder = tmp_path / "sandbox"
-    monkeypatch.setattr("sandbox.daemon.alive", lambda process: process.pid > 0)
-    state = State("mine", 42, 1, 0.0, {parts.API_SERVER: 7443})
-    state.processes = {part.name: ProcessId(1, 0, "boot") for part in parts.PARTS}
-    layout = parts.Layout(folder)
-    for directory in (layout.pki, layout.logs):
-        directory.mkdir(parents=True)
-    pki.write_private(layout.pki / "ca.crt", b"one authority")
-    pki.write_private(layout.kubeconfig(parts.DEPLOYER), b"the deployer's kubeconfig")
-    state.save(folder)
+    folder = play_sandbox(b"the deployer's kubeconfig")
     return SandboxArgs("mine", folder)
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import pulumi
 import pulumi.runtime.config as runtime_config
 import pytest
+from pulumi.runtime import mocks
 
 from components.choose import kubeflow_args
 from components.kubeflow.component import planned
-from components.kubeflow.manifests import FIELD_MANAGER, resource_name, type_token
+from components.kubeflow.manifests import FIELD_MANAGER
 from components.kubeflow.objects import CRD_KIND
-from components.kubeflow.plan import Node, Plan
+from components.kubeflow.plan import Plan
 from components.settings import parse
-from sandbox import parts, pki
-from sandbox.daemon import ProcessId
-from sandbox.state import State
+from provider.values import SECRET_MARK, SIGNATURE
+from tests.support.plans import name_of
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT.parent / "shared" / "sources" / "kubeflow-manifests" / "v1.10.2"
@@ -30,7 +30,7 @@ Main = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clusters:
+def clusters(tmp_path: Path, play_sandbox) -> Clusters:
     """Settings for a cluster of each kind that needs nothing to be there."""
     kubeconfig = tmp_path / "config"
     entry = {"name": "one"}
@@ -42,17 +42,7 @@ def clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clusters:
     }
     kubeconfig.write_text(json.dumps(content))
 
-    # Of this sandbox, this process plays every part.
-    folder = tmp_path / "sandbox"
-    monkeypatch.setattr("sandbox.daemon.alive", lambda process: process.pid > 0)
-    state = State("mine", 42, 1, 0.0, {parts.API_SERVER: 7443})
-    state.processes = {part.name: ProcessId(1, 0, "boot") for part in parts.PARTS}
-    layout = parts.Layout(folder)
-    for directory in (layout.pki, layout.logs):
-        directory.mkdir(parents=True)
-    pki.write_private(layout.pki / "ca.crt", b"one authority")
-    pki.write_private(layout.kubeconfig(parts.DEPLOYER), kubeconfig.read_bytes())
-    state.save(folder)
+    folder = play_sandbox(kubeconfig.read_bytes())
     return {
         "existing": {"cluster": "existing", "kubeconfig": str(kubeconfig)},
         "sandbox": {"cluster": "sandbox", "sandboxName": "mine", "sandboxData": str(folder)},
@@ -60,34 +50,33 @@ def clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clusters:
 
 
 @pytest.fixture
-def main(run_program):
-    """Run `__main__.py`; what it registers on the cluster, by "<type>::<name>"."""
+def ran(run_program):
+    """Run `__main__.py`; everything that it registers."""
 
-    def run(**settings: str) -> dict[str, Any]:
+    def run(**settings: str):
         values = {"kubeflowPath": str(SOURCE), **settings}
         runtime_config.set_all_config({f"ml-platform:{k}": v for k, v in values.items()}, [])
-        ran = run_program(lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"))
-        found = [r for r in ran.registered if r.type.startswith(ON_CLUSTER)]
-        named = {f"{r.type}::{r.name}": r for r in found}
-        assert len(named) == len(found)
-        return named
+        return run_program(lambda: runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__"))
 
     yield run
     runtime_config.set_all_config({}, [])
 
 
+@pytest.fixture
+def main(ran) -> Main:
+    """As `ran`; only what is on the cluster, by "<type>::<name>"."""
+
+    def run(**settings: str) -> dict[str, Any]:
+        found = [r for r in ran(**settings).registered if r.type.startswith(ON_CLUSTER)]
+        named = {f"{r.type}::{r.name}": r for r in found}
+        assert len(named) == len(found)
+        return named
+
+    return run
+
+
 def planned_as(settings: Mapping[str, str]) -> Plan:
     return planned(kubeflow_args(parse({"kubeflowPath": str(SOURCE), **settings})))
-
-
-def name_of(node: Node) -> str:
-    if node.gate:
-        token = "mlplatform:kubernetes:AdmissionReady"
-    elif node.ref.kind == CRD_KIND:
-        token = "mlplatform:kubernetes:CustomResourceDefinition"
-    else:
-        token = type_token(node.body or {})
-    return f"{token}::{resource_name(node.ref)}"
 
 
 def tail(urn: str) -> str:
@@ -111,6 +100,7 @@ def test_the_whole_platform_is_the_graph_of_the_plan(main: Main, clusters: Clust
         provider = "mlplatform" if own else "kubernetes"
         assert f"::pulumi:providers:{provider}::cluster::" in request.provider.replace("$", "::")
         assert not request.deletedWith
+        assert request.customTimeouts.create == "30m"
     readers = {
         name for name, r in found.items() if CREDENTIALS in map(tail, r.request.dependencies)
     }
@@ -157,3 +147,41 @@ def test_a_sandbox_that_does_not_run_is_an_error_before_anything_is_made(
 ):
     with pytest.raises(pulumi.RunError, match="no sandbox of that name runs; start it: python -m"):
         main(cluster="sandbox", sandboxName="none", sandboxData=str(tmp_path / "none"))
+
+
+def test_no_credential_of_upstreams_and_no_secret_in_plain(ran, clusters: Clusters) -> None:
+    made = ran(**clusters["existing"], kubeflowComponents='["dex"]')
+    assert made.of("mlplatform:access:Credentials").inputs.get("password") is None
+    secret = next(r for r in made.registered if r.name.startswith("auth/dex-passwords"))
+    assert secret.inputs["stringData"]["DEX_USER_PASSWORD"] == "made"
+    providers = [r for r in made.registered if r.type.startswith("pulumi:providers:")]
+    assert len(providers) == 2
+    for provider in providers:
+        kubeconfig = provider.request.object.fields["kubeconfig"].struct_value.fields
+        assert kubeconfig[SIGNATURE].string_value == SECRET_MARK
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kubeflowComponents": '["kateb"]'}, "no component 'kateb'.*did you mean 'katib'"),
+        ({"kubeflowPath": "/nowhere"}, "kubeflowPath is /nowhere, which is no folder"),
+        ({"userEmail": "me", "dashboardPort": "0"}, "userEmail is 'me'(?s:.*)dashboardPort is 0"),
+        ({"kubeContext": "two"}, "kubeContext is 'two'"),
+        ({"kubeflowTransforms": '["nofile.py:f"]'}, "nofile.py is no file"),
+    ],
+)
+def test_a_bad_setting_is_an_error_before_anything_is_registered(
+    main: Main, clusters: Clusters, monkeypatch: pytest.MonkeyPatch, settings, message
+) -> None:
+    registered = []
+    register = mocks.MockMonitor.RegisterResource
+
+    def note(monitor, request):
+        registered.append(request.type)
+        return register(monitor, request)
+
+    monkeypatch.setattr(mocks.MockMonitor, "RegisterResource", note)
+    with pytest.raises(pulumi.RunError, match=message):
+        main(**{**clusters["existing"], **settings})
+    assert set(registered) <= {"pulumi:pulumi:Stack"}
