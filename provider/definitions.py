@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ API_VERSION: Final = "apiextensions.k8s.io/v1"
 KIND: Final = "CustomResourceDefinition"
 FIELD_MANAGER: Final = "ml-platform"
 DIGEST: Final = re.compile(r"^sha256:([0-9a-f]{64})$")
+RESUMED: Final = "ml-platform/deletion-resumed"
+_GAVE_UP: Final = "InstanceDeletionFailed"
 _INJECTED: Final = b"cert-manager.io/inject-ca-from"
 _FIRST_PAUSE: Final = 0.02  # seconds between looks at what is served, doubled up to the last one
 _LAST_PAUSE: Final = 0.25
@@ -175,3 +178,29 @@ class Definitions:
         finally:
             self._client.forget(name.partition(".")[2])
         return None if answer.get("kind") == "Status" else answer
+
+    def resume_deletion(self, name: str) -> None:
+        """Have the API server go on with a deletion that it gave up.
+
+        Its finalizer fails where a kind's storage isn't ready yet, retries from a copy of the
+        definition that its own report of the failure made stale, and takes the conflict for
+        somebody else's change; then it looks again only after minutes. Any change that isn't of
+        the condition wakes it (apiextensions-apiserver, pkg/controller/finalizer).
+        """
+        live = self.read(name)
+        if live is None or not live["metadata"].get("deletionTimestamp"):
+            return
+        conditions = live.get("status", {}).get("conditions") or ()
+        if not any(c["type"] == "Terminating" and c.get("reason") == _GAVE_UP for c in conditions):
+            return
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        annotations = {**live["metadata"].get("annotations", {}), RESUMED: now}
+        change = [
+            {"op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"]},
+            {"op": "add", "path": "/metadata/annotations", "value": annotations},
+        ]
+        try:
+            self._client.patch(self.resource(), change, "", name)
+        except ApiError as error:
+            if error.code not in {404, 409, 422}:  # it went, or changed, in the meantime
+                raise

@@ -148,7 +148,8 @@ class CustomResourceDefinition(Kind):
 
     def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
         """Remove the definition, and with it its objects; wait until it is gone."""
-        lingering = plugin.cluster.definitions.delete(call.id)
+        definitions = plugin.cluster.definitions
+        lingering = definitions.delete(call.id)
         if lingering is None:
             return
         try:
@@ -156,6 +157,7 @@ class CustomResourceDefinition(Kind):
                 {**lingering, "apiVersion": API_VERSION, "kind": KIND},
                 timeout=call.timeout or _TIMEOUT,
                 status=lambda text: plugin.engine.status(call.urn, text),
+                lingers=lambda: definitions.resume_deletion(call.id),
             )
         except NotReady as error:
             raise PluginError(str(error)) from None

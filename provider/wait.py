@@ -16,6 +16,7 @@ from provider.rpc import PluginError
 SETTLED: Final = 10.0  # Endpoints count as settled after so many seconds without a change
 INGRESS_GRACE: Final = 60.0  # an Ingress without any Endpoints stops waiting for them (seconds)
 _TICK: Final = 1.0  # a cancelled wait ends within this (seconds)
+_LINGERING: Final = 3.0  # between looks at what wasn't deleted yet (seconds)
 _REPORT: Final = 2.0  # at most one status message in this time (seconds)
 
 
@@ -177,8 +178,15 @@ class Waiter:
         *,
         timeout: float,
         status: Callable[[str], None],
+        lingers: Callable[[], None] | None = None,
     ) -> None:
         """Wait until the object with this `uid` no longer exists.
+
+        Args:
+            live: the object whose removal was asked for.
+            timeout: seconds.
+            status: takes what holds it, now and then.
+            lingers: called every few seconds while it is still there.
 
         Raises:
             NotReady: late (the text names its finalizers) or cancelled.
@@ -186,6 +194,7 @@ class Waiter:
         deadline = time.monotonic() + timeout
         uid = live["metadata"].get("uid")
         reporter = Reporter(status, _sent=time.monotonic())
+        looked = time.monotonic()
         with Subscription() as subscription:
             self._informers.follow(
                 subscription, live["apiVersion"], live["kind"], key_of(live), metadata_only=True
@@ -205,6 +214,9 @@ class Waiter:
                         reporter.clear()
                         return
                     live = {**live, "metadata": event.object["metadata"]}
+                if lingers is not None and time.monotonic() - looked >= _LINGERING:
+                    looked = time.monotonic()
+                    lingers()
                 held = ", ".join(live["metadata"].get("finalizers") or ())
                 reporter.report(f"Waiting for deletion (finalizers: {held or 'none'})")
 

@@ -37,6 +37,7 @@ from provider_support import (
     workload,
 )
 
+from provider.definitions import RESUMED
 from provider.values import UNKNOWN, Secret
 from sandbox import audit, pki
 from sandbox.api import ApiError
@@ -284,6 +285,33 @@ def test_a_deletion_that_takes_too_long_says_what_holds_it(
     here = f"{DEFINITIONS}/things.{group}"
     cluster.merge(here, {"metadata": {"finalizers": None}})
     resource.delete()
+    assert not cluster.exists(here)
+
+
+def test_a_deletion_that_the_server_gave_up_is_resumed(
+    mlplatform: Plugin, cluster: Cluster, store: Store, group: str
+):
+    """The server leaves such a definition alone until somebody changes it."""
+    body = definition(group, "Thing")
+    body["metadata"]["finalizers"] = ["example.org/held"]
+    resource = mlplatform.resource(DEFINITION).create(store.program(body))
+    deletion = Background(resource.delete)
+    here = f"{DEFINITIONS}/things.{group}"
+
+    def reason() -> str:
+        conditions = {c["type"]: c for c in cluster.get(here)["status"]["conditions"]}
+        return str(conditions.get("Terminating", {}).get("reason"))
+
+    eventually(lambda: reason() == "InstanceDeletionCompleted")
+    conditions = cluster.get(here)["status"]["conditions"]
+    for condition in conditions:
+        if condition["type"] == "Terminating":
+            condition.update(status="True", reason="InstanceDeletionFailed")
+    cluster.merge(f"{here}/status", {"status": {"conditions": conditions}})
+    eventually(lambda: RESUMED in cluster.get(here)["metadata"].get("annotations", {}))
+    assert not deletion.done
+    cluster.merge(here, {"metadata": {"finalizers": None}})
+    deletion.result()
     assert not cluster.exists(here)
 
 
