@@ -104,3 +104,54 @@ class Credentials(pulumi.CustomResource):
         properties: dict[str, Any] = dict.fromkeys(Credentials.__annotations__)
         properties["password"] = None if password is None else pulumi.Output.secret(password)
         super().__init__("mlplatform:access:Credentials", name, properties, opts)
+
+
+class RedisAccess(pulumi.CustomResource):
+    """Generated passwords and certificates of one Redis installation, kept as `Credentials` are.
+
+    `installation` is the name of its namespace, `names` the DNS names of the certificate. Every
+    output is a secret.
+    """
+
+    app_password: pulumi.Output[str]
+    reader_password: pulumi.Output[str]
+    replica_password: pulumi.Output[str]
+    sentinel_password: pulumi.Output[str]
+    exporter_password: pulumi.Output[str]
+    health_password: pulumi.Output[str]
+    admin_password: pulumi.Output[str]
+    ca_certificate: pulumi.Output[str]
+    """PEM, as the certificate and the keys are."""
+    ca_key: pulumi.Output[str]
+    certificate: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        installation: str,
+        names: Sequence[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties: dict[str, Any] = dict.fromkeys(RedisAccess.__annotations__)
+        properties |= {"installation": installation, "names": list(names)}
+        super().__init__("mlplatform:redis:Access", name, properties, opts)
+
+
+class RedisTopology(pulumi.CustomResource):
+    """The guard of Redis's data: a change of `shape` that loses data is an error without consent.
+
+    `shape` is that of `components.redis.topology.RedisTopology`; it holds no secret.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        shape: Mapping[str, Any],
+        allow_data_loss: bool,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties = {"shape": dict(shape), "allowDataLoss": allow_data_loss}
+        super().__init__("mlplatform:redis:Topology", name, properties, opts)

@@ -20,10 +20,10 @@ HASH: Final = "password_hash"
 FIELDS: Final = (*access.GENERATED, HASH)
 
 
-def stored(client: Client) -> dict[str, str]:
+def stored(client: Client, name: str = NAME) -> dict[str, str]:
     """What the cluster keeps; empty if it keeps nothing."""
     try:
-        secret = client.get(client.resource("v1", "Secret"), NAMESPACE, NAME)
+        secret = client.get(client.resource("v1", "Secret"), NAMESPACE, name)
     except ApiError as error:
         if error.code == 404:
             return {}
@@ -44,29 +44,29 @@ def complete(kept: Mapping[str, str], password: str | None) -> dict[str, str]:
     return {**values, HASH: access.hash_password(values["password"], kept.get(HASH))}
 
 
-def store(client: Client, values: Mapping[str, str]) -> None:
+def store(client: Client, values: Mapping[str, str], name: str = NAME) -> None:
     """Write them to the cluster by server-side apply."""
     body: Object = {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in values.items()},
     }
     client.apply(
         client.resource("v1", "Secret"),
         body,
         NAMESPACE,
-        NAME,
+        name,
         field_manager=FIELD_MANAGER,
         force=True,
         dry_run=False,
     )
 
 
-def remove(client: Client) -> None:
+def remove(client: Client, name: str = NAME) -> None:
     """Take them from the cluster; no-op when they are gone."""
     try:
-        client.delete(client.resource("v1", "Secret"), NAMESPACE, NAME, propagation="Background")
+        client.delete(client.resource("v1", "Secret"), NAMESPACE, name, propagation="Background")
     except ApiError as error:
         if error.code != 404:
             raise

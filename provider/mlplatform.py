@@ -1,7 +1,7 @@
 """The plugin `pulumi-resource-mlplatform`: what the platform needs and no other provider offers.
 
 Types: `mlplatform:kubernetes:CustomResourceDefinition`, `mlplatform:kubernetes:AdmissionReady`,
-`mlplatform:access:Credentials`.
+`mlplatform:access:Credentials`, `mlplatform:redis:Access`, `mlplatform:redis:Topology`.
 Configuration: `kubeconfig` (contents or path; secret), `clusterIdentifier`.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -18,7 +17,9 @@ from provider.admission import Gate, parse_webhook
 from provider.client import Client, Unreachable
 from provider.definitions import API_VERSION, DIGEST, KIND, Definitions, body_of, served_kinds
 from provider.informer import Informers
+from provider.kind import Kind
 from provider.kubeconfig import connect
+from provider.redis import RedisAccess, RedisTopology
 from provider.rpc import (
     Call,
     Change,
@@ -46,38 +47,6 @@ class Cluster:
         self.definitions = Definitions(self.client, cancelled)
         self.gate = Gate(self.client, informers, cancelled)
         self.waiter = Waiter(self.client, informers, cancelled)
-
-
-class Kind(ABC):
-    """One resource type."""
-
-    @abstractmethod
-    def check(self, inputs: Properties) -> list[Failure]:
-        """Bad inputs (plain, may hold unknowns)."""
-
-    @abstractmethod
-    def diff(self, olds: Properties, news: Properties) -> list[Change]:
-        """Changes (plain)."""
-
-    @abstractmethod
-    def write(self, plugin: MlPlatform, call: Call, inputs: Properties) -> tuple[str, Properties]:
-        """Create or update; id, and outputs besides the inputs."""
-
-    def change(
-        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
-    ) -> Properties:
-        """Update; outputs besides the inputs. In the same way as it is made, unless overridden."""
-        return self.write(plugin, call, inputs)[1]
-
-    @abstractmethod
-    def read(
-        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
-    ) -> tuple[str, Properties, Properties]:
-        """Live id, outputs and inputs."""
-
-    @abstractmethod
-    def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
-        """Remove."""
 
 
 class CustomResourceDefinition(Kind):
@@ -304,6 +273,8 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "mlplatform:access:Credentials": Credentials(),
     "mlplatform:kubernetes:CustomResourceDefinition": CustomResourceDefinition(),
     "mlplatform:kubernetes:AdmissionReady": AdmissionReady(),
+    "mlplatform:redis:Access": RedisAccess(),
+    "mlplatform:redis:Topology": RedisTopology(),
 }
 
 
@@ -351,7 +322,8 @@ class MlPlatform(Plugin):
         self, call: Call, olds: Properties, news: Properties
     ) -> tuple[Properties, Sequence[Failure]]:
         """Inputs as they are, and what is wrong with them."""
-        return news, _kind(call.type).check(plain(news))
+        kind, wanted = _kind(call.type), plain(news)
+        return news, [*kind.check(wanted), *kind.check_change(plain(olds), wanted)]
 
     def diff(self, call: Call, olds: Properties, news: Properties) -> Difference:
         """Compare state and inputs; makes no request."""
