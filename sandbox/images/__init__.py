@@ -1,0 +1,1 @@
+"""Stand-ins for the official images, built on the spot and loaded under the official names."""

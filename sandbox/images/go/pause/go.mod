@@ -1,0 +1,3 @@
+module images/pause
+
+go 1.25.0

@@ -1,0 +1,157 @@
+"""The recipes: what stands in for each official image, laid out as that one is.
+
+Layouts follow the official images' own sources: github.com/docker-library (redis, haproxy),
+github.com/oliver006/redis_exporter, github.com/rclone/rclone and kubernetes/build/pause.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.redis import images
+from sandbox.images.recipe import Config, Folder, Link, Program, Recipe, Text, User
+
+_GO = Path(__file__).resolve().parent / "go"
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PAUSE = "registry.k8s.io/pause:3.10"
+"""What the container runtime keeps a pod's namespaces with."""
+LOAD = "localhost/load:1"
+"""Python, for the tests' own clients in a pod."""
+
+BASE_PACKAGES = (
+    "base-files",
+    "base-passwd",
+    "bash",
+    "ca-certificates",
+    "coreutils",
+    "dash",
+    "findutils",
+    "grep",
+    "libc-bin",
+    "mawk",
+    "netbase",
+    "sed",
+)
+"""What every image of Debian's packages has in its lowest layer."""
+
+_REDIS_ENTRYPOINT = """\
+#!/bin/sh
+# As the official image: options alone are redis-server's, and root gives itself up.
+set -e
+case "$1" in -* | *.conf) set -- redis-server "$@" ;; esac
+if [ "$1" = redis-server ] && [ "$(id -u)" = 0 ]; then
+    find . ! -user redis -exec chown redis '{}' +
+    exec gosu redis "$0" "$@"
+fi
+[ "$(umask)" != 0022 ] || umask 0077
+exec "$@"
+"""
+_HAPROXY_ENTRYPOINT = """\
+#!/bin/sh
+# As the official image: options alone are haproxy's, which runs as master in the foreground.
+set -e
+case "$1" in -*) set -- haproxy "$@" ;; esac
+if [ "$1" = haproxy ]; then
+    shift
+    set -- haproxy -W -db "$@"
+fi
+exec "$@"
+"""
+_REDIS_PROGRAMS = (
+    "redis-benchmark",
+    "redis-check-aof",
+    "redis-check-rdb",
+    "redis-cli",
+    "redis-server",
+)
+
+
+def _redis(name: str, suite: str, *references: str) -> Recipe:
+    return Recipe(
+        name,
+        references,
+        suite,
+        packages=("gosu", "redis-server", "redis-tools"),
+        users=(User("redis", 999, 999, "/home/redis"),),
+        entries=(
+            Folder("data", 999, 999),
+            *(Link(f"usr/local/bin/{name}", f"/usr/bin/{name}") for name in _REDIS_PROGRAMS),
+            # One program, which goes by the name that it is called by.
+            Link("usr/local/bin/redis-sentinel", "/usr/bin/redis-check-rdb"),
+            Text("usr/local/bin/docker-entrypoint.sh", _REDIS_ENTRYPOINT, 0o755),
+        ),
+        config=Config(
+            working_dir="/data",
+            entrypoint=("docker-entrypoint.sh",),
+            cmd=("redis-server",),
+            env=(_PATH,),
+        ),
+    )
+
+
+RECIPES = (
+    Recipe(
+        "pause",
+        (PAUSE,),
+        programs=(Program(_GO / "pause", "pause"),),
+        config=Config(user="65535:65535", entrypoint=("/pause",), env=(_PATH,)),
+    ),
+    *(
+        _redis(f"redis-{version}", suite, images.REDIS[version])
+        # Debian has no 7.2 and no 7.4: its nearest releases, in the same order.
+        for version, suite in zip(images.REDIS, ("bookworm", "trixie"), strict=True)
+    ),
+    Recipe(
+        "haproxy",
+        (images.HAPROXY,),
+        "bookworm",
+        packages=("haproxy",),
+        users=(User("haproxy", 99, 99, "/var/lib/haproxy"),),
+        entries=(
+            Folder("var/lib/haproxy", 99, 99),
+            Folder("usr/local/etc/haproxy"),
+            Link("usr/local/sbin/haproxy", "/usr/sbin/haproxy"),
+            Text("usr/local/bin/docker-entrypoint.sh", _HAPROXY_ENTRYPOINT, 0o755),
+        ),
+        config=Config(
+            user="haproxy",
+            working_dir="/var/lib/haproxy",
+            entrypoint=("docker-entrypoint.sh",),
+            cmd=("haproxy", "-f", "/usr/local/etc/haproxy/haproxy.cfg"),
+            env=(_PATH,),
+            stop_signal="SIGUSR1",
+        ),
+    ),
+    Recipe(
+        "redis-exporter",
+        (images.REDIS_EXPORTER,),
+        "trixie",
+        packages=("prometheus-redis-exporter",),
+        entries=(Link("redis_exporter", "/usr/bin/prometheus-redis-exporter"),),
+        config=Config(user="59000:59000", entrypoint=("/redis_exporter",), env=(_PATH,)),
+    ),
+    Recipe(
+        "rclone",
+        (images.RCLONE,),
+        "trixie",
+        programs=(
+            Program(
+                _GO / "rclone",
+                "usr/local/bin/rclone",
+                requires="github.com/rclone/rclone",
+                version_variable="github.com/rclone/rclone/fs.Version",
+            ),
+        ),
+        entries=(Folder("data"),),
+        config=Config(
+            working_dir="/data", entrypoint=("rclone",), env=(_PATH, "XDG_CONFIG_HOME=/config")
+        ),
+    ),
+    Recipe(
+        "load",
+        (LOAD,),
+        "trixie",
+        packages=("python3",),
+        config=Config(cmd=("python3",), env=(_PATH, "PYTHONDONTWRITEBYTECODE=1")),
+    ),
+)
