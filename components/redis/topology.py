@@ -41,7 +41,7 @@ _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/.*)?")
 
 # What a process needs beside its data: code, threads, TLS and client buffers at rest.
 _PROCESS_MIB = 32
-# Allocator fragmentation that activedefrag does not win back.
+# What fragmentation of the allocator takes.
 _FRAGMENTATION = 0.9
 # Pages that are written while a child saves, and so exist twice: a third of the data.
 _COPY_ON_WRITE = 2 / 3
@@ -464,10 +464,10 @@ def losses(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             f"redisNamespace was {old.get('namespace')!r} and is {new.get('namespace')!r}: its "
             "volumes stay behind and are deleted"
         )
-    if old.get("persistence") != NONE and new.get("persistence") == NONE:
+    if NONE in (pair := (old.get("persistence"), new.get("persistence"))) and len(set(pair)) == 2:
         found.append(
-            f"redisPersistence was {old.get('persistence')!r} and is 'none': nothing survives a "
-            "restart of all pods"
+            f"redisPersistence was {pair[0]!r} and is {pair[1]!r}: all pods are made anew at once, "
+            "with other volumes"
         )
     if _release(new.get("version")) < _release(old.get("version")):
         found.append(
