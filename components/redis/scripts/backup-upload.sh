@@ -1,0 +1,12 @@
+#!/bin/sh
+# Uploads what backup-dump.sh wrote: `backup-upload.sh FOLDER REMOTE`, REMOTE as rclone names it.
+# The list of digests goes last: a backup without it is not whole, and is not restored.
+set -eu
+cd "$1"
+remote=$2/$(cat NAME)
+for file in shard-*.rdb SHA256SUMS; do
+  rclone copyto --error-on-no-transfer "$file" "$remote/$file"
+done
+# What the store says it holds is compared with what is here.
+rclone check --one-way --include 'shard-*.rdb' --include SHA256SUMS . "$remote"
+echo "backup $(cat NAME)"
