@@ -20,6 +20,7 @@ with shown_plainly():
     cluster = cluster_of(settings)
     kubeflow = Kubeflow("kubeflow", cluster, arguments, objects)
 
+sdk.wait_for_all(kubeflow.resources)
 pulumi.export("kubeconfig", cluster.kubeconfig)
 pulumi.export("url", kubeflow.url)
 pulumi.export("email", settings.user_email)

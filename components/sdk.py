@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 
-import pulumi.log
+import pulumi
 
 from toolchain.launcher import MARK
 
@@ -17,6 +18,22 @@ def skip_debug_messages() -> None:
     which shows those of the engine and of the plugins still.
     """
     pulumi.log.debug = _nothing
+
+
+def wait_for_all(resources: Iterable[pulumi.Resource]) -> None:
+    """Wait for these resources at once, before the SDK waits for what is left.
+
+    Its own wait goes through every pending output again whenever one is done, which is quadratic:
+    at 2,444 objects it took two thirds of an `up` with nothing to change. The first error ends
+    this wait; the SDK then reports it as ever.
+    """
+
+    async def settled() -> None:
+        names = [asyncio.ensure_future(resource.urn.future()) for resource in resources]
+        if names:
+            await asyncio.wait(names, return_when=asyncio.FIRST_EXCEPTION)
+
+    pulumi.run(settled)
 
 
 def warn_of_other_engine(environ: Mapping[str, str]) -> None:

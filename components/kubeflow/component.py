@@ -6,7 +6,7 @@ Everything up to the plan is pure or only reads files; `objects` and `planned` s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -109,6 +109,8 @@ class Kubeflow(pulumi.ComponentResource):
     `bodies` are what `checked` gave for the same `args`.
     """
 
+    resources: Collection[pulumi.Resource]
+    """A resource for each object and each gate."""
     password: pulumi.Output[str]
     """The first user's password, a secret."""
     url: str
@@ -134,7 +136,7 @@ class Kubeflow(pulumi.ComponentResource):
             ),
         )
         secured = access.secure(bodies, _credentials(args.user_email, credentials), _digest)
-        Manifests(
+        manifests = Manifests(
             name,
             ManifestsArgs(
                 plan(secured),
@@ -144,6 +146,7 @@ class Kubeflow(pulumi.ComponentResource):
             ),
             child,
         )
+        self.resources = manifests.resources
         self.password = credentials.password
         self.url = access.dashboard_url(args.dashboard_port)
         self.port_forward = access.port_forward_command(args.dashboard_port)

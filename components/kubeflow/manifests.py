@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,11 @@ class Manifests(pulumi.ComponentResource):
         for node in args.plan.nodes:
             self._made[node.ref] = self._node(node)
         self.register_outputs({})
+
+    @property
+    def resources(self) -> Collection[pulumi.Resource]:
+        """What was registered: a resource for each object and each gate."""
+        return self._made.values()
 
     def _node(self, node: Node) -> pulumi.Resource:
         if node.gate is not None:

@@ -1,5 +1,6 @@
 """Programs run against Pulumi's mocks: what they would register, without an engine or plugins."""
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import pulumi
 import pytest
 from pulumi.runtime import mocks
+from pulumi.runtime.settings import SETTINGS, set_root_resource
+from pulumi.runtime.stack import run_in_stack, wait_for_rpcs
 
 from components.platform_provider import Credentials
 from sandbox import parts, pki
@@ -78,21 +81,24 @@ def run_program() -> Callable[..., Ran]:
     def run(program: Callable[[], Any], *, preview: bool = False) -> Ran:
         monitor = Monitor(Echo())
         pulumi.runtime.set_mocks(Echo(), "ml-platform", "test", preview, monitor=monitor)
+        # The mocks come with a stack whose program is over; this one is run in a stack of its own.
+        loop = asyncio.get_event_loop()
+        loop.run_until_complete(wait_for_rpcs())
+        set_root_resource(None)
+        SETTINGS.rpc_manager.clear()
+        SETTINGS.outputs.clear()
         result: dict[str, Any] = {}
 
         async def resolve(output: pulumi.Output[Any]) -> None:
             result["value"] = await output.future()
             result["secret"] = await output.is_secret()
 
-        @pulumi.runtime.test
         def body() -> Any:
             returned = program()
             result["returned"] = returned
-            if isinstance(returned, pulumi.Output):
-                return pulumi.Output.from_input(resolve(returned))
-            return None
+            return resolve(returned) if isinstance(returned, pulumi.Output) else None
 
-        body()
+        loop.run_until_complete(run_in_stack(body))
         returned = result["returned"]
         if isinstance(returned, pulumi.Output):
             returned = (result["value"], result["secret"])
