@@ -53,6 +53,23 @@ def redis_conf(topology: RedisTopology) -> str:
     return "\n".join(lines) + "\n"
 
 
+def sentinel_conf() -> str:
+    """What every Sentinel has in common; its start script adds the rest.
+
+    Names, not addresses: a pod that comes back has another address.
+    """
+    lines = [
+        "port 0",
+        f"tls-port {names.SENTINEL_PORT}",
+        *TLS,
+        f"aclfile {ACCESS_PATH}/{SENTINEL_USERS_FILE}",
+        "sentinel resolve-hostnames yes",
+        "sentinel announce-hostnames yes",
+        "sentinel deny-scripts-reconfig yes",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _persistence(topology: RedisTopology) -> Sequence[str]:
     if topology.persistence == "none":
         return ('save ""', "appendonly no", "shutdown-on-sigterm nosave")
@@ -77,7 +94,7 @@ def _replication(topology: RedisTopology) -> Sequence[str]:
     ]
     if isinstance(topology, Replicated | Sharded):
         lines += [
-            f"min-replicas-to-write {topology.min_replicas_to_write}",
+            f"min-replicas-to-write {topology.required_replicas}",
             f"min-replicas-max-lag {topology.max_lag}",
         ]
     return lines
@@ -89,6 +106,9 @@ def _cluster(topology: Sharded) -> Sequence[str]:
         f"cluster-config-file {DATA_PATH}/nodes.conf",
         f"cluster-node-timeout {topology.node_timeout}",
         "cluster-preferred-endpoint-type hostname",
+        # A shard that is lost takes its own slots down, not everybody's.
         "cluster-require-full-coverage no",
+        # A shard is a StatefulSet: its pods stay together, also when it has no slots any more.
+        "cluster-allow-replica-migration no",
         "tls-cluster yes",
     )

@@ -43,3 +43,11 @@ RCLONE: Final = (
     "docker.io/rclone/rclone:1.68.2@sha256:"
     "74c51b8817e5431bd6d7ed27cb2a50d8ee78d77f6807b72a41ef6f898845942b"
 )
+
+# Pinned so in several public repositories, among them those of Envoy Gateway's users.
+ENVOY: Final = (
+    "docker.io/envoyproxy/envoy:distroless-v1.39.1@sha256:"
+    "eb2c01c13125d1629637cb4e4cce7207009fb7cc2c8027f9742758549d15b6f4"
+)
+ENVOY_UID: Final = 101
+"""User `envoy` of the image with a shell; the other one takes any."""
