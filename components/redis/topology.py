@@ -116,6 +116,12 @@ class RedisTopology(BaseModel):
     backup_schedule: str = "0 3 * * *"
     backup_access_key: str = ""
     backup_secret_key: str = Field(default="", repr=False)
+    restore_backup: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")] = ""
+    """The backup under `backup_url` to restore: its name, "latest" for the newest, "" for none."""
+    restore_overwrite: bool = False
+    """Consent to restore into a Redis that holds keys, replacing those of the same name."""
+    prometheus_operator: bool = False
+    """Rules and scraping as custom resources of the Prometheus Operator."""
     allow_data_loss: bool = False
     """Consent to a change that loses data."""
 
@@ -254,6 +260,10 @@ class RedisTopology(BaseModel):
             raise ValueError(
                 f"redisBackupUrl is {self.backup_url!r}: backups need it together with "
                 "redisBackupAccessKey and redisBackupSecretKey"
+            )
+        if self.restore_backup and not self.backup_url:
+            raise ValueError(
+                f"redisRestoreBackup is {self.restore_backup!r}: set redisBackupUrl, where it is"
             )
         return self
 
