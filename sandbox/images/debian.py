@@ -18,20 +18,11 @@ from sandbox.images.recipe import ImageError
 
 _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _PROGRAMS = ("apt-get", "dpkg-deb")
-# They serve maintainer scripts, and none is run here.
-_UNUSED = frozenset(
-    {
-        "adduser",
-        "debconf",
-        "init-system-helpers",
-        "lsb-base",
-        "passwd",
-        "perl-base",
-        "sysvinit-utils",
-    }
+# They serve maintainer scripts, and none is run here: what sets up users, services and links.
+_UNUSED = re.compile(
+    r"adduser|debconf|init-system-helpers|lsb-base|passwd|sysvinit-utils|usrmerge|"
+    r"perl|perl-base|perl-modules-.*|lib.*-perl|libperl5.*|libpam.*|libsemanage.*|libsepol2"
 )
-
-
 # Inst redis-server (5:8.0.2-3 Debian:13.2/stable [amd64])
 _INSTALLED = re.compile(r"^Inst (\S+) \((\S+) .*\[(\w+)\]\)", re.MULTILINE)
 
@@ -84,7 +75,7 @@ class Archive:
         return [
             Package(name, version, self._folder / "archives" / _file_name(name, version, arch))
             for name, version, arch in sorted(listed)
-            if name not in _UNUSED
+            if not _UNUSED.fullmatch(name)
         ]
 
     def _apt(self, *words: str) -> str:

@@ -6,6 +6,7 @@ in the order of `FIELDS`; a line is written before the next attempt begins.
 
     python redis_load.py run --log FOLDER [--cluster] [--seconds N]
     python redis_load.py verify --log FOLDER [--cluster]
+    python redis_load.py fill|empty --log FOLDER [--cluster] --tag TAG
 
 `REDIS_WRITE_URL` and `REDIS_READ_URL` say where, `REDIS_CA` is the file of the authority.
 """
@@ -26,7 +27,7 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, ReadOnlyError, RedisError
+from redis.exceptions import MovedError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.retry import Retry
 
 FIELDS = ("kind", "worker", "number", "sent", "done", "ok", "reign", "error")
@@ -41,6 +42,7 @@ _TIMEOUT = 0.5
 _CONFIRM_WITHIN_MS = 400
 _LIFE = 1800
 _BATCH = 500
+_LARGE = 1 << 20
 # Redis tells apart the reigns of one process by this: a promoted replica takes a new one.
 _REIGN = ("run_id", "master_replid")
 
@@ -254,6 +256,28 @@ def verify(team: list[Worker], target: Target, folder: Path) -> dict[str, list[i
     return lost
 
 
+def fill(target: Target, tag: str) -> int:
+    """Write large values until there is no memory left for one; how many there are."""
+    value = "x" * _LARGE
+    for number in itertools.count():
+        try:
+            target.client.set(_filling(tag, number), value)
+        except OutOfMemoryError:
+            return number
+    return 0
+
+
+def empty(target: Target, tag: str) -> None:
+    """Remove what `fill` wrote."""
+    number = 0
+    while target.client.delete(_filling(tag, number)):
+        number += 1
+
+
+def _filling(tag: str, number: int) -> str:
+    return f"fill:{{{tag}}}:{number}"
+
+
 def _lines(log: Path) -> Iterator[dict[str, Any]]:
     with log.open() as file:
         for line in file:
@@ -263,12 +287,13 @@ def _lines(log: Path) -> Iterator[dict[str, Any]]:
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verb", choices=["run", "verify"])
+    parser.add_argument("verb", choices=["run", "verify", "fill", "empty"])
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--cluster", action="store_true")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--tags", type=int, default=4)
     parser.add_argument("--rate", type=float, default=25)
+    parser.add_argument("--tag", default="0")
     given = parser.parse_args(arguments)
     team = workers(given.tags, given.rate)
     authority = os.environ.get("REDIS_CA", "")
@@ -280,6 +305,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     if given.verb == "run":
         run(team, target, given.log, given.seconds)
+    elif given.verb == "fill":
+        fill(target(None), given.tag)
+    elif given.verb == "empty":
+        empty(target(None), given.tag)
     else:
         json.dump(verify(team, target(None), given.log), sys.stdout)
     return 0
