@@ -233,13 +233,13 @@ def mount(name: str, path: str, *, read_only: bool = True) -> Object:
     return {"name": name, "mountPath": path, **({"readOnly": True} if read_only else {})}
 
 
-def volumes(*, config_name: str = names.CONFIG) -> list[Object]:
+def volumes(*, config_name: str = names.CONFIG, scripts_name: str = names.SCRIPTS) -> list[Object]:
     """Volumes of TLS, access, configuration and scripts, and room for temporary files."""
     return [
         {"name": "tls", "secret": {"secretName": names.TLS, "defaultMode": 0o440}},
         {"name": "access", "secret": {"secretName": names.ACCESS, "defaultMode": 0o440}},
         {"name": "config", "configMap": {"name": config_name}},
-        {"name": "scripts", "configMap": {"name": names.SCRIPTS, "defaultMode": 0o555}},
+        {"name": "scripts", "configMap": {"name": scripts_name, "defaultMode": 0o555}},
         {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
     ]
 

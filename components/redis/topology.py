@@ -279,10 +279,14 @@ class _Copied(RedisTopology):
 
     replicas: Annotated[int, Field(ge=1, le=16)] = 2
     """Copies of each master."""
-    min_replicas_to_write: Annotated[int, Field(ge=0)] = 1
-    """A master with fewer replicas in reach refuses writes; 0 accepts them alone."""
+    min_replicas_to_write: Annotated[int, Field(ge=-1)] = -1
+    """A master with fewer replicas in reach refuses writes; -1 for half of them, see
+    `required_replicas`; 0 takes writes alone."""
     max_lag: Annotated[int, Field(ge=2, le=3600)] = 3
     """How old the last sign of a replica in reach may be."""
+    read_lag: Annotated[int, Field(ge=1, le=3600)] = 10
+    """How long ago a replica that is read may have heard its master. More than a failover takes:
+    replicas are read while there is no master."""
     proxies: Annotated[int, Field(ge=1, le=16)] = 2
     """Pods of the entry proxy."""
 
@@ -290,6 +294,15 @@ class _Copied(RedisTopology):
     def replicas_of_a_master(self) -> int:
         """`replicas`."""
         return self.replicas
+
+    @property
+    def required_replicas(self) -> int:
+        """`min_replicas_to_write`, or half of the replicas rounded up: with its master they are a
+        majority, of which there can't be two.
+        """
+        if self.min_replicas_to_write >= 0:
+            return self.min_replicas_to_write
+        return (self.replicas + 1) // 2
 
     @model_validator(mode="after")
     def _can_write(self) -> Self:
@@ -305,7 +318,7 @@ class _Copied(RedisTopology):
 
         It counts replicas once a second, and they report once a second: two seconds on top.
         """
-        if self.min_replicas_to_write and (self.max_lag + 2) * 1000 > milliseconds:
+        if self.required_replicas and (self.max_lag + 2) * 1000 > milliseconds:
             raise ValueError(
                 f"redisMaxLag is {self.max_lag} s, and {setting} {milliseconds} ms: a master that "
                 "is cut off would take writes beside the new one; keep redisMaxLag at least 2 s "

@@ -1,0 +1,39 @@
+#!/bin/sh
+# Before a Redis stops: a master hands over to a replica, and waits until Sentinels name that one.
+# Environment as in redis-node.sh; HANDOVER_SECONDS (40) bounds it.
+set -eu
+. "${SCRIPTS:-/etc/redis/scripts}/redis-master.sh"
+HERE=${REDIS_LOCAL_HOST:-127.0.0.1}
+END=$(($(date +%s) + ${HANDOVER_SECONDS:-40}))
+
+here() { cli "$HERE" "$PORT" "$@"; }
+is_master() { here INFO replication | grep -q '^role:master'; }
+in_time() { [ "$(date +%s)" -lt "$END" ]; }
+
+# Whether a replica has all that this master has.
+followed() {
+  here INFO replication | awk -F'[:,=]' '
+    $1 == "master_repl_offset" { own = $2 }
+    /^slave[0-9]+:.*state=online/ { for (i = 1; i < NF; i++) if ($i == "offset") seen[$(i + 1)] }
+    END { exit !(own in seen) }'
+}
+
+is_master || exit 0
+here INFO replication | grep -q '^slave[0-9]*:.*state=online' || exit 0 # nobody to hand over to
+any_sentinel PING >/dev/null || exit 0                                 # nobody to see to it
+# From here on nothing is acknowledged that the next master might not have. `CLIENT PAUSE` would
+# hold the Sentinels' PUBLISH as well, and with it their commands.
+here CONFIG SET min-replicas-to-write 1000 >/dev/null
+until followed; do
+  in_time || exit 0
+  sleep 0.05
+done
+# Asked again before it is done, Sentinels would replace the new master as well.
+asked=0
+while in_time && is_master && [ "$(master_by_sentinels)" = "$ANNOUNCE_HOST" ]; do
+  if [ $(($(date +%s) - asked)) -ge 10 ]; then
+    any_sentinel SENTINEL FAILOVER "$MASTER_NAME" >/dev/null || true
+    asked=$(date +%s)
+  fi
+  sleep 0.1
+done

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Runs one Redis of a master and its replicas: finds out who is master, then starts as its replica,
+# or as the master.
+#
+# Environment: ANNOUNCE_HOST (this pod's DNS name), SERVERS and SENTINELS (DNS names of all, with
+# spaces between), MASTER_NAME, and REDIS_USER, REDISCLI_AUTH, REDIS_TLS_ARGS of an administrator.
+set -eu
+. "${SCRIPTS:-/etc/redis/scripts}/redis-data.sh"
+. "${SCRIPTS:-/etc/redis/scripts}/redis-master.sh"
+OWN=$DATA/redis.conf
+
+# Sentinels call this server the master, so it stopped and they have not missed it yet. With its log
+# it knows every write that it acknowledged; without, a replica knows more. Prints the new master;
+# nothing when there is no replica to take over.
+replaced() {
+  [ ! -e "$LOG/appendonly.aof.manifest" ] || return 0
+  end=$(($(date +%s) + 60))
+  while [ "$(date +%s)" -lt "$end" ]; do
+    now=$(master_by_sentinels)
+    [ "$now" = "$ANNOUNCE_HOST" ] || { echo "$now"; return 0; }
+    case $(any_sentinel SENTINEL FAILOVER "$MASTER_NAME" 2>&1) in *NOGOODSLAVE*) return 0 ;; esac
+    sleep 0.5
+  done
+}
+
+# Nobody answers: what this server was when its configuration was last written.
+remembered() {
+  [ -e "$OWN" ] || return 1
+  sed -n 's/^replicaof "\{0,1\}\([^ "]*\)"\{0,1\} .*/\1/p' "$OWN"
+}
+
+if master=$(master_by_sentinels) && [ -n "$master" ]; then
+  [ "$master" != "$ANNOUNCE_HOST" ] || master=$(replaced)
+elif master=$(master_by_role) && [ -n "$master" ]; then
+  :
+elif master=$(remembered); then
+  :
+else
+  master=${SERVERS%% *}
+fi
+[ "$master" != "$ANNOUNCE_HOST" ] || master=
+echo "starting as ${master:+replica of }${master:-master}"
+
+umask 077
+carry_data_over
+{
+  cat "$CONFIG/redis.conf"
+  echo "dir $DATA"
+  echo "replica-announce-ip $ANNOUNCE_HOST"
+  echo "replica-announce-port ${ANNOUNCE_PORT:-$PORT}"
+  [ -z "$master" ] || echo "replicaof $master $PORT"
+} >"$OWN"
+exec redis-server "$OWN"
