@@ -21,6 +21,9 @@ from pydantic.alias_generators import to_camel
 
 from components.kubeflow import access
 from components.kubeflow.source import REPOSITORY
+from components.redis import images
+from components.redis.topology import RedisTopology
+from components.redis.topology import parse as parse_redis
 from toolchain.environment import PROJECT_NAME
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +37,7 @@ _OWNERS = {
     "sandbox": "sandbox",
 }
 _KUBERNETES = r"^v?1\.\d+\.\d+$"
+_SECRETS = ("userPassword", "redisBackupSecretKey", "redisLicence")
 
 
 class SettingsError(ValueError):
@@ -101,6 +105,77 @@ class Settings(BaseModel):
     kubeflow_transforms: tuple[str, ...] = ()
     """Python functions from object to object (or None to drop it): `path/to/file.py:function`."""
 
+    redis_topology: Literal["none", "standalone", "replicated", "sharded", "active-active"] = "none"
+    """Redis: none, standalone, replicated (Sentinel), sharded (Cluster) or active-active."""
+    redis_namespace: str = "redis"
+    """Redis: its namespace."""
+    redis_version: str = images.DEFAULT_REDIS
+    """Redis: version of the image, one of components/redis/images.py."""
+    redis_memory: int = 0
+    """Redis: limit of each Redis in MiB; 0 for 1024, of active-active for 4096."""
+    redis_cpus: int = 1
+    """Redis: CPUs of each Redis; I/O threads follow from them."""
+    redis_maxmemory: int = 0
+    """Redis: memory for data in MiB; 0 derives it from redisMemory, with headroom."""
+    redis_persistence: Literal["none", "rdb", "aof"] = "aof"
+    """Redis: none, rdb (snapshots) or aof (append-only log, synced each second)."""
+    redis_storage: int = 8
+    """Redis: volume of each Redis in GiB; it can grow in place."""
+    redis_storage_class: str = ""
+    """Redis: StorageClass of the volumes; empty for the cluster's default."""
+    redis_eviction_policy: str = "noeviction"
+    """Redis: what is evicted when memory for data is full, as `maxmemory-policy` of redis.conf."""
+    redis_clients: tuple[str, ...] = ()
+    """Redis: who may connect: `namespace`, `namespace/label=value,...`, or `*` for everybody."""
+    redis_monitors: tuple[str, ...] = ("monitoring",)
+    """Redis: who may read its metrics, in the form of redisClients."""
+    redis_profiles: tuple[str, ...] = ()
+    """Redis: Kubeflow profiles whose notebooks and pipelines get its address and a password."""
+    redis_replicas: int = 0
+    """Redis: copies of each master; 0 for 2, of sharded for 1."""
+    redis_proxies: int = 2
+    """Redis: pods of the entry proxy."""
+    redis_min_replicas_to_write: int = -1
+    """Redis: a master with fewer replicas in reach refuses writes; -1 for half, 0 for never."""
+    redis_max_lag: int = 3
+    """Redis: seconds without a sign after which a replica is not in reach."""
+    redis_read_lag: int = 10
+    """Redis: seconds without a sign of its master after which a replica is not read."""
+    redis_sentinels: int = 3
+    """Redis, replicated: number of Sentinels, 3 or more, odd."""
+    redis_quorum: int = 0
+    """Redis, replicated: Sentinels that must find the master dead; 0 for a majority."""
+    redis_down_after: int = 5000
+    """Redis, replicated: milliseconds of silence after which a Sentinel finds the master dead."""
+    redis_shards: int = 3
+    """Redis, sharded: number of shards, 3 or more; can be changed up and down."""
+    redis_node_timeout: int = 5000
+    """Redis, sharded: milliseconds of silence after which a node counts as failing."""
+    redis_nodes: int = 3
+    """Redis, active-active: pods of the Redis Enterprise cluster, odd."""
+    redis_peers: tuple[str, ...] = ()
+    """Redis, active-active: the other places, `name=FQDN of its API`."""
+    redis_licence: str = Field(default="", repr=False)
+    """Redis, active-active: the licence of Redis Enterprise, its text (secret)."""
+    redis_backup_url: str = ""
+    """Redis: where backups go, `s3://bucket/prefix`; empty for no backups."""
+    redis_backup_endpoint: str = ""
+    """Redis: endpoint of the S3-compatible storage; empty for Amazon S3."""
+    redis_backup_schedule: str = "0 3 * * *"
+    """Redis: when backups are made, a cron line in UTC."""
+    redis_backup_access_key: str = ""
+    """Redis: access key of the storage."""
+    redis_backup_secret_key: str = Field(default="", repr=False)
+    """Redis: secret key of the storage (secret)."""
+    redis_restore_backup: str = ""
+    """Redis: name of the backup to restore, or `latest`; empty for none."""
+    redis_restore_overwrite: bool = False
+    """Redis: whether a restore may replace keys that are there."""
+    redis_prometheus_operator: bool = False
+    """Redis: whether scraping and alerts are objects of the Prometheus Operator."""
+    redis_allow_data_loss: bool = False
+    """Redis: whether a change may lose data."""
+
     user_email: str = access.DEFAULT_EMAIL
     """E-mail address with which the first user signs in."""
     user_password: str = Field(default="", repr=False)
@@ -146,6 +221,25 @@ class Settings(BaseModel):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _is_redis(self) -> Self:
+        self.redis()
+        return self
+
+    def redis(self) -> RedisTopology | None:
+        """The Redis that the settings ask for; None for none. What is not set is its topology's.
+
+        Raises:
+            components.redis.topology.TopologyError: a line for every setting that can't be used.
+        """
+        return parse_redis(
+            {
+                to_camel(name): getattr(self, name)
+                for name, field in Settings.model_fields.items()
+                if name.startswith("redis_") and getattr(self, name) != field.default
+            }
+        )
+
     def kubeconfig_path(self, environ: Mapping[str, str] = os.environ) -> Path:
         """The kubeconfig of an existing cluster: the setting, $KUBECONFIG, or ~/.kube/config."""
         chosen = self.kubeconfig or environ.get("KUBECONFIG") or "~/.kube/config"
@@ -180,12 +274,12 @@ def load() -> Settings:
     values = {key: _value(key, config.require(key)) for key in _configured()}
     settings = parse(values)
     # A declared secret can't have a default, so Pulumi.yaml can't ask for this.
-    if settings.user_password and not runtime_config.is_config_secret(
-        f"{PROJECT_NAME}:userPassword"
-    ):
-        raise SettingsError(
-            "userPassword is in plain text; encrypt it: pulumi config set --secret userPassword"
-        )
+    for name in _SECRETS:
+        given = values.get(name)
+        if given and not runtime_config.is_config_secret(f"{PROJECT_NAME}:{name}"):
+            raise SettingsError(
+                f"{name} is in plain text; encrypt it: pulumi config set --secret {name}"
+            )
     return settings
 
 
@@ -257,5 +351,5 @@ def _line(values: Mapping[str, Any], problem: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(name, _FIELDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"{name} is not a setting{hint} Settings: {', '.join(sorted(_FIELDS))}"
-    shown = "a secret" if name == "userPassword" else repr(values.get(name))
+    shown = "a secret" if name in _SECRETS else repr(values.get(name))
     return f"{name} is {shown}: {message[:1].lower()}{message[1:]}"

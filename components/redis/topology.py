@@ -111,6 +111,8 @@ class RedisTopology(BaseModel):
     """Who may connect: `namespace`, `namespace/label=value,...`, `*`; see `Client`."""
     monitors: tuple[str, ...] = ("monitoring",)
     """Who may read metrics, in the same form."""
+    profiles: tuple[str, ...] = ()
+    """Kubeflow profiles, which may connect, and are given what it takes."""
     backup_url: str = ""
     backup_endpoint: str = ""
     backup_schedule: str = "0 3 * * *"
@@ -183,8 +185,8 @@ class RedisTopology(BaseModel):
 
     @property
     def admitted(self) -> tuple[Client, ...]:
-        """`clients`, parsed."""
-        return tuple(_client(text) for text in self.clients)
+        """`clients`, parsed, and the namespaces of `profiles`."""
+        return tuple(_client(text) for text in (*self.clients, *self.profiles))
 
     @property
     def watching(self) -> tuple[Client, ...]:
@@ -216,6 +218,14 @@ class RedisTopology(BaseModel):
     def _is_known(cls, value: str) -> str:
         if value not in images.REDIS:
             raise ValueError(f"there are {', '.join(images.REDIS)}")
+        return value
+
+    @field_validator("profiles")
+    @classmethod
+    def _name_namespaces(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not re.fullmatch(_DNS_LABEL, text):
+                raise ValueError(f"{text!r} is not the name of a profile, which is a namespace's")
         return value
 
     @field_validator("clients", "monitors")
