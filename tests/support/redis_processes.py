@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import redis
 
+from components.redis import access
 from sandbox import pki
 from sandbox.images.debian import Archive
 from sandbox.images.recipe import ImageError
@@ -26,24 +27,36 @@ from toolchain.tools import cache_folder
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "components" / "redis" / "scripts"
 PORT = 6379
-USER, PASSWORD = "default", "hush"
+USER = "admin"
+PASSWORDS = {user: f"hush-{user}" for user in access.USERS}
+PASSWORD = PASSWORDS[USER]
 _PACKAGES = ("redis-server", "redis-tools", "rclone")
 _LIBRARIES = ("libjemalloc2", "liblzf1", "libatomic1")
-_SUITE = "bookworm"
 
 
 @functools.cache
 def programs() -> Path:
     """A folder with Debian's redis-server, redis-cli and rclone, unpacked and not installed."""
-    root = cache_folder() / "debian" / f"redis-{_SUITE}"
+    return _unpacked("bookworm", _PACKAGES, _LIBRARIES)
+
+
+@functools.cache
+def exporter() -> Path:
+    """Debian's redis_exporter, the newest that it has."""
+    package = "prometheus-redis-exporter"
+    return _unpacked("trixie", (package,)) / "usr" / "bin" / package
+
+
+def _unpacked(suite: str, packages: Sequence[str], libraries: Sequence[str] = ()) -> Path:
+    root = cache_folder() / "debian" / f"{packages[0]}-{suite}"
     done = root / ".done"
     if not done.exists():
         try:
-            found = Archive(_SUITE, cache_folder() / "debian" / f"apt-{_SUITE}").fetch(_PACKAGES)
+            found = Archive(suite, cache_folder() / "debian" / f"apt-{suite}").fetch(packages)
         except ImageError as error:
-            pytest.skip(f"needs Redis: {error}")
+            pytest.skip(f"needs {packages[0]}: {error}")
         for package in found:
-            if package.name in _PACKAGES + _LIBRARIES:
+            if package.name in (*packages, *libraries):
                 subprocess.run(["dpkg-deb", "-x", str(package.file), str(root)], check=True)
         done.touch()
     return root
@@ -92,6 +105,7 @@ class Pods:
         (folder / "ca.crt").write_bytes(authority.certificate)
         (folder / "tls.crt").write_bytes(pair.certificate)
         (folder / "tls.key").write_bytes(pair.key)
+        (folder / "users.acl").write_text(access.acl(PASSWORDS))
 
     def __enter__(self) -> "Pods":
         return self
@@ -121,12 +135,16 @@ class Pods:
             REDIS_PORT=str(PORT),
             REDIS_TLS_ARGS=self.redis_tls_arguments,
             REDIS_LOCAL_HOST=address,
-            ANNOUNCE_HOST=name,
-            ANNOUNCE_IP=address,
+            POD_NAME=name.partition(".")[0],
+            POD_IP=address,
+            ANNOUNCE_DOMAIN="pods",
+            SCRIPTS=str(SCRIPTS),
+            CONFIG=str(self.folder / name),
+            DATA=str(self.folder / name),
             PATIENCE="30",
         )
 
-    def script(self, script: str, *arguments: str, name: str = "", **more: str) -> list[str]:
+    def script(self, script: str, *arguments: str) -> list[str]:
         """The command that runs a script in the mount namespace of pods."""
         inside = 'mount --bind "$HOSTS" /etc/hosts && exec "$0" "$@"'
         return ["unshare", "--mount", "sh", "-c", inside, str(SCRIPTS / script), *arguments]
@@ -167,7 +185,7 @@ class Pods:
         config.write_text("\n".join([*self._config(name, volume), *self.extra, *options]) + "\n")
         with (volume / "log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                self.script(script, str(config)),
+                self.script(script),
                 env=self.variables(name),
                 stdout=log,
                 stderr=log,
@@ -186,8 +204,9 @@ class Pods:
             f"bind {self.addresses[name]}",
             *([*port, *files] if self.tls else [f"port {PORT}"]),
             f"dir {volume}",
-            f"requirepass {PASSWORD}",
-            f"masterauth {PASSWORD}",
+            f"aclfile {self.folder}/users.acl",
+            "masteruser replica",
+            f"masterauth {PASSWORDS['replica']}",
             "appendonly yes",
             'save ""',
             "cluster-enabled yes",
@@ -203,18 +222,19 @@ class Pods:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
-    def client(self, name: str) -> "redis.Redis[Any]":
+    def client(self, name: str, user: str = USER) -> "redis.Redis[Any]":
         more = {"ssl": True, "ssl_ca_certs": f"{self.folder}/ca.crt", "ssl_check_hostname": False}
         return redis.Redis(
             self.addresses[name],
             PORT,
-            password=PASSWORD,
+            username=user,
+            password=PASSWORDS[user],
             decode_responses=True,
             socket_timeout=5,
             **(more if self.tls else {}),
         )
 
-    def cluster(self) -> "redis.RedisCluster[Any]":
+    def cluster(self, user: str = "app") -> "redis.RedisCluster[Any]":
         """A client as an application has it: it asks any node, and follows redirections."""
         more = {"ssl": True, "ssl_ca_certs": f"{self.folder}/ca.crt", "ssl_check_hostname": False}
         nodes = [
@@ -222,7 +242,8 @@ class Pods:
         ]
         return redis.RedisCluster(
             startup_nodes=nodes,
-            password=PASSWORD,
+            username=user,
+            password=PASSWORDS[user],
             decode_responses=True,
             socket_timeout=5,
             address_remap=lambda address: (self.addresses.get(address[0], address[0]), PORT),

@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from tests.support.redis_processes import PASSWORD, SCRIPTS, USER, Pods, eventually, layout, shards
+from tests.support.redis_processes import PASSWORDS, SCRIPTS, Pods, eventually, layout, shards
 
 QUICK = ["repl-diskless-sync-delay 0"]
 SINGLE = "cluster-enabled no"
@@ -73,10 +73,10 @@ def dump(
     pods: Pods, folder: str, members: list[list[str]], **more: str
 ) -> subprocess.CompletedProcess[str]:
     users = {
-        "LOOK_USER": USER,
-        "LOOK_PASSWORD": PASSWORD,
-        "COPY_USER": USER,
-        "COPY_PASSWORD": PASSWORD,
+        "LOOK_USER": "exporter",
+        "LOOK_PASSWORD": PASSWORDS["exporter"],
+        "COPY_USER": "replica",
+        "COPY_PASSWORD": PASSWORDS["replica"],
     }
     return pods.run("backup-dump.sh", folder, *layout(members), **{**users, **more})
 

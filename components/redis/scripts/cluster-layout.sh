@@ -18,13 +18,15 @@ SLOTS=16384
 
 say() { echo "$(date -u +%H:%M:%S) $*"; }
 fail() { say "error: $*" >&2; exit 1; }
+hopeless() { say "error: $*" >&2; exit 3; } # where another try can't help
 
 # One command to one node. An error reply is a failure (-e).
 cli() {
   _host=$1; shift
   # shellcheck disable=SC2086 # REDIS_TLS_ARGS is a list
-  timeout 15 redis-cli -e -h "$_host" -p "$PORT" ${REDIS_USER:+--user "$REDIS_USER"} \
-    ${REDIS_TLS_ARGS:-} "$@" 2>&1 | tr -d '\r'
+  _reply=$(timeout 15 redis-cli -e -h "$_host" -p "$PORT" ${REDIS_USER:+--user "$REDIS_USER"} \
+    ${REDIS_TLS_ARGS:-} "$@" 2>&1) || { echo "$_host: $_reply" >&2; return 1; }
+  printf '%s\n' "$_reply" | tr -d '\r'
 }
 
 # The cluster manager of redis-cli: `manage COMMAND HOST [option]...`.
@@ -63,7 +65,7 @@ table() {
 }
 slots_of() { table | awk -v id="$1" '$1 == id { print $5 }'; }
 
-[ $# -ge 3 ] || fail "a cluster has at least 3 shards, not $#"
+[ $# -ge 3 ] || hopeless "a cluster has at least 3 shards, not $#"
 
 # --- who is there ---------------------------------------------------------------------------------
 
@@ -101,7 +103,7 @@ for host in $strangers; do
   epoch=$((epoch + 1))
   # During formation a shard that was cut off may own its first slots but no keys yet.
   blank "$host" || [ "$(cli "$host" DBSIZE)" = 0 -a "$(cluster_field "$host" cluster_known_nodes)" = 1 ] ||
-    fail "$host holds data or a membership of an earlier cluster, so it can't join." \
+    hopeless "$host holds data or a membership of an earlier cluster, so it can't join." \
       "If its data is not needed: redis-cli -h $host FLUSHALL, then CLUSTER RESET HARD, and run again"
   # Distinct epochs from the start spare the cluster from settling collisions one by one.
   [ "$owners" -gt 0 ] || cli "$host" CLUSTER SET-CONFIG-EPOCH "$epoch" >/dev/null || true
@@ -135,7 +137,7 @@ master_of() {
 MASTERS=
 for shard in "$@"; do
   master=$(master_of "$shard")
-  [ -n "$master" ] || fail "no member of the shard $shard is a master; each follows one of another" \
+  [ -n "$master" ] || hopeless "no member of the shard $shard is a master; each follows one of another" \
     "shard. Make one a master: redis-cli -h ${shard%%,*} CLUSTER RESET SOFT (its copy is dropped)"
   MASTERS="$MASTERS$master
 "
@@ -163,7 +165,8 @@ agreed() {
 }
 wait_for "all nodes to agree on who owns which slot" agreed
 # Finishes slots that a killed run left open. It never takes slots from a master that is down.
-if manage check "$SEED" 2>&1 | grep -q 'open slots\|Not all .* slots are covered'; then
+unfinished() { echo "$1" | grep -q 'slots are open\|slots in .* state\|Not all .* slots are covered'; }
+if unfinished "$(manage check "$SEED" 2>&1)"; then
   say "finishing what an earlier run left"
   manage fix "$SEED" --cluster-yes
 fi
@@ -186,13 +189,18 @@ follow() {
 }
 follow "$@"
 
+linked() { [ "$(role "$1")" = master ] || [ "$(field "$1" INFO replication master_link_status)" = up ]; }
+in_step() {
+  for host in $HOSTS; do wait_for "$host to be in step with its master" linked "$host"; done
+}
+
 # --- slots to where they belong -----------------------------------------------------------------
 
 WEIGHTS=; leaving=0
 for row in $(table | awk '$5 > 0 { print $1 "," $3 "," $2 "," $5 }'); do
   id=${row%%,*}
   for master in $MASTERS; do [ "$(id_of "$master")" != "$id" ] || continue 2; done
-  case $row in *fail*) fail "node $id is down and owns slots: no key can be moved from it." \
+  case $row in *fail*) hopeless "node $id is down and owns slots: no key can be moved from it." \
     "Bring its pod back, or let a replica take over, and run again" ;; esac
   WEIGHTS="$WEIGHTS $id=0"; leaving=$((leaving + ${row##*,}))
 done
@@ -212,18 +220,17 @@ if [ "$leaving" -gt 0 ] || [ "$spread" -gt $# ]; then
     [ "$limit" -gt 0 ] || continue
     after=$((used / $# + $(field "$master" INFO memory used_memory_startup)))
     [ "$after" -le $((limit / 100 * MEMORY_PERCENT)) ] ||
-      fail "the data does not fit: $# shards would hold $((after / 1048576)) MiB each, and maxmemory" \
+      hopeless "the data does not fit: $# shards would hold $((after / 1048576)) MiB each, and maxmemory" \
         "of $master is $((limit / 1048576)) MiB ($MEMORY_PERCENT % of it may be used)." \
         "Raise the memory of the shards or keep more of them. Nothing was moved"
   done
+  in_step # a shard may refuse writes, moved keys too, while it has no replica
   say "moving slots: $leaving leave shards that are not wanted, spread of the others $spread"
   # shellcheck disable=SC2086
   manage rebalance "$SEED" --cluster-use-empty-masters --cluster-threshold 0.01 \
     --cluster-pipeline 100 --cluster-timeout 60000 ${WEIGHTS:+--cluster-weight $WEIGHTS} |
     awk '/^(\[ERR|\*\*\*|ERR|Moving [0-9]+ slots)/ { print }'
-  settled() {
-    agreed && ! echo "$_check" | grep -q 'open slots\|Not all .* slots are covered'
-  }
+  settled() { agreed && ! unfinished "$_check"; }
   wait_for "the moves to be known everywhere" settled
   for weight in $WEIGHTS; do
     left=$(slots_of "${weight%=0}")
@@ -252,10 +259,7 @@ done
 
 # --- as wanted ------------------------------------------------------------------------------------
 
-linked() { [ "$(role "$1")" = master ] || [ "$(field "$1" INFO replication master_link_status)" = up ]; }
-for host in $HOSTS; do
-  wait_for "$host to be in step with its master" linked "$host"
-done
+in_step
 complete() { [ "$(cluster_field "$SEED" cluster_state)" = ok ] && agreed; }
 wait_for "the cluster to be ok" complete
 table | awk '$5 > 0 { print $1, $5 " slots" }'

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Runs one node of a Redis Cluster: `cluster-node.sh CONFIG [redis-server option]...`.
+# Runs one node of a Redis Cluster.
 #
-# Environment: ANNOUNCE_HOST (this pod's DNS name), ANNOUNCE_IP, and those of redis-cli as in
-# cluster-layout.sh (for 127.0.0.1; REDIS_LOCAL_HOST overrides it).
+# Environment: POD_NAME, POD_IP, ANNOUNCE_DOMAIN (of the pods' DNS names), and of an administrator
+# REDIS_USER, REDISCLI_AUTH, REDIS_TLS_ARGS.
 set -eu
+. "${SCRIPTS:-/etc/redis/scripts}/redis-data.sh"
 PORT=${REDIS_PORT:-6379}
 
 cli() {
@@ -30,6 +31,7 @@ rejoin() {
   done
 }
 
+carry_data_over
 rejoin &
-exec redis-server "$@" \
-  --cluster-announce-hostname "$ANNOUNCE_HOST" --cluster-announce-ip "$ANNOUNCE_IP"
+exec redis-server "$CONFIG/redis.conf" --dir "$DATA" \
+  --cluster-announce-hostname "$POD_NAME.$ANNOUNCE_DOMAIN" --cluster-announce-ip "$POD_IP"
