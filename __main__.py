@@ -1,4 +1,4 @@
-"""The whole platform: settings, a cluster, and Kubeflow on it."""
+"""The whole platform: settings, a cluster, Kubeflow on it, and Redis beside it."""
 
 import os
 
@@ -6,7 +6,7 @@ import pulumi
 
 from components import sdk
 from components import settings as configuration
-from components.choose import cluster_of, kubeflow_args
+from components.choose import cluster_of, kubeflow_args, redis_guard_of, redis_of
 from components.errors import shown_plainly
 from components.kubeflow.component import Kubeflow, checked
 
@@ -18,11 +18,16 @@ with shown_plainly():
     # Before the cluster: whatever is wrong with settings or manifests is told before it starts.
     objects = checked(arguments, pulumi.log.info)
     cluster = cluster_of(settings)
+    # As early: a change that loses data ends here.
+    redis_guard = redis_guard_of(settings, cluster)
     kubeflow = Kubeflow("kubeflow", cluster, arguments, objects)
+    redis = redis_of(settings, cluster, redis_guard, kubeflow.resources)
 
-sdk.wait_for_all(kubeflow.resources)
+sdk.wait_for_all(kubeflow.resources.values())
 pulumi.export("kubeconfig", cluster.kubeconfig)
 pulumi.export("url", kubeflow.url)
 pulumi.export("email", settings.user_email)
 pulumi.export("password", kubeflow.password)
 pulumi.export("portForward", kubeflow.port_forward)
+for name, value in redis.outputs.items() if redis else ():
+    pulumi.export(name, value)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import pulumi
+
 from components.cluster.base import Cluster
 from components.cluster.existing import Existing, ExistingArgs
 from components.cluster.minikube import Minikube, MinikubeArgs
 from components.cluster.sandbox import Sandbox, SandboxArgs
 from components.kubeflow import transforms
 from components.kubeflow.component import KubeflowArgs
+from components.kubeflow.objects import Ref
 from components.kubeflow.source import SourceSpec
+from components.platform_provider import RedisTopology as RedisGuard
+from components.redis import wiring
+from components.redis.component import Redis, guard
+from components.redis.create import create
 from components.settings import ROOT, Settings, in_project
 from toolchain.tools import cache_folder, find
 
@@ -65,3 +74,25 @@ def kubeflow_args(settings: Settings) -> KubeflowArgs:
         dashboard_port=settings.dashboard_port,
         timeout_minutes=settings.timeout_minutes,
     )
+
+
+def redis_guard_of(settings: Settings, cluster: Cluster) -> RedisGuard:
+    """The guard of Redis's data, which also a stack without Redis has."""
+    consent = settings.redis_allow_data_loss
+    return guard("redis", cluster, settings.redis(), allow_data_loss=consent)
+
+
+def redis_of(
+    settings: Settings,
+    cluster: Cluster,
+    redis_guard: pulumi.Resource,
+    kubeflow: Mapping[Ref, pulumi.Resource],
+) -> Redis | None:
+    """Redis, if the settings ask for it, and what Kubeflow's profiles need to use it."""
+    topology = settings.redis()
+    if topology is None:
+        return None
+    redis = create("redis", cluster, topology, redis_guard)
+    for profile in topology.profiles:
+        wiring.offer(redis, profile, kubeflow)
+    return redis

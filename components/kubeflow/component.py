@@ -6,7 +6,7 @@ Everything up to the plan is pure or only reads files; `objects` and `planned` s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ class Kubeflow(pulumi.ComponentResource):
     `bodies` are what `checked` gave for the same `args`.
     """
 
-    resources: Collection[pulumi.Resource]
+    resources: Mapping[Ref, pulumi.Resource]
     """A resource for each object and each gate."""
     password: pulumi.Output[str]
     """The first user's password, a secret."""

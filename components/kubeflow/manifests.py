@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,9 +51,9 @@ class Manifests(pulumi.ComponentResource):
         self.register_outputs({})
 
     @property
-    def resources(self) -> Collection[pulumi.Resource]:
+    def resources(self) -> Mapping[Ref, pulumi.Resource]:
         """What was registered: a resource for each object and each gate."""
-        return self._made.values()
+        return self._made
 
     def _node(self, node: Node) -> pulumi.Resource:
         if node.gate is not None:

@@ -118,10 +118,14 @@ class Redis(pulumi.ComponentResource):
             added["pulumi.com/skipAwait"] = "true"
         metadata["annotations"] = {**(metadata.get("annotations") or {}), **added}
         namespace = metadata.get("namespace")
+        properties = {**body, "metadata": metadata}
+        if body["kind"] == "Secret":
+            hidden = {key: pulumi.Output.secret(value) for key, value in body["stringData"].items()}
+            properties["stringData"] = hidden
         return pulumi.CustomResource(
             type_token(body),
             f"{namespace}/{metadata['name']}" if namespace else str(metadata["name"]),
-            {**body, "metadata": metadata},
+            properties,
             pulumi.ResourceOptions(
                 parent=self,
                 provider=self.cluster.provider,
@@ -151,17 +155,21 @@ class Redis(pulumi.ComponentResource):
             ),
         }
 
+    @property
+    def outputs(self) -> dict[str, pulumi.Input[str]]:
+        """What a stack exports: the same names in every topology; URIs are secrets."""
+        return {
+            "redisWriteEndpoint": self.write_endpoint,
+            "redisReadEndpoint": self.read_endpoint,
+            "redisWriteUri": self.write_uri,
+            "redisReadUri": self.read_uri,
+            "redisMetricsEndpoint": self.metrics_endpoint,
+            "redisCaCertificate": self.ca_certificate,
+        }
+
     def finish(self) -> None:
         """Tell the engine that everything is registered."""
-        self.register_outputs(
-            {
-                "writeEndpoint": self.write_endpoint,
-                "readEndpoint": self.read_endpoint,
-                "writeUri": self.write_uri,
-                "readUri": self.read_uri,
-                "metricsEndpoint": self.metrics_endpoint,
-            }
-        )
+        self.register_outputs(self.outputs)
 
     def _users(self) -> dict[str, pulumi.Output[str]]:
         """Files of the Secret `redis-access`."""

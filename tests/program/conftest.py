@@ -12,7 +12,7 @@ from pulumi.runtime import mocks
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack, wait_for_rpcs
 
-from components.platform_provider import Credentials
+from components.platform_provider import Credentials, RedisAccess
 from sandbox import parts, pki
 from sandbox.daemon import ProcessId
 from sandbox.state import State
@@ -55,6 +55,8 @@ class Echo(mocks.Mocks):
             outputs |= {"stdout": f"stdout of {args.name}", "stderr": ""}
         if args.typ == "mlplatform:access:Credentials":
             outputs = dict.fromkeys(Credentials.__annotations__, "made")
+        if args.typ == "mlplatform:redis:Access":
+            outputs |= {name: f"made-{name}" for name in RedisAccess.__annotations__}
         return f"{args.name}-id", outputs
 
     def call(self, args):

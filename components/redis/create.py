@@ -1,0 +1,26 @@
+"""The component of a topology."""
+
+from __future__ import annotations
+
+import pulumi
+
+from components.cluster.base import Cluster
+from components.redis import topology as model
+from components.redis.component import Redis
+from components.redis.replicated import Replicated
+from components.redis.standalone import Standalone
+
+
+def create(
+    name: str, cluster: Cluster, topology: model.RedisTopology, guard: pulumi.Resource
+) -> Redis:
+    """Redis as `topology` asks; nothing of it before `guard`.
+
+    Raises:
+        NotImplementedError: no component is known for the topology.
+    """
+    if isinstance(topology, model.Standalone):
+        return Standalone(name, cluster, topology, guard)
+    if isinstance(topology, model.Replicated):
+        return Replicated(name, cluster, topology, guard)
+    raise NotImplementedError(f"redisTopology {topology.topology!r} has no component")
