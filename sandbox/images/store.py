@@ -157,6 +157,8 @@ class _Build:
             layer.packages(packages)
             for program, executable in programs:
                 layer.program(program.path, executable)
+            for wheel in recipe.wheels:
+                layer.program(wheel.path, wheel.executable())
             if below and recipe.users:
                 self._add(layer, accounts(*self._accounts_of(below), recipe.users))
             self._add(layer, recipe.entries)
@@ -165,6 +167,7 @@ class _Build:
         contents = {name: named[name] for name in recipe.packages}
         for program in recipe.programs:
             contents[program.module.name] = program.version() or "of this project"
+        contents |= {wheel.distribution: wheel.version() for wheel in recipe.wheels}
         built = self._keep(recipe, layers, contents)
         self._say(f"{recipe.name}: built in {time.monotonic() - began:.0f} s")
         return built

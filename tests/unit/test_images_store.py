@@ -10,7 +10,7 @@ import pytest
 from components.redis import images
 from sandbox.images import cli, golang
 from sandbox.images.debian import Archive, needs
-from sandbox.images.recipe import Config, ImageError, Program, Recipe, Text
+from sandbox.images.recipe import Config, ImageError, Program, Recipe, Text, Wheel
 from sandbox.images.recipes import BASE_PACKAGES, PAUSE, RECIPES
 from sandbox.images.store import Store
 
@@ -82,6 +82,20 @@ def test_a_program_that_does_not_compile_is_an_error(tmp_path: Path):
         golang.build(Program(tmp_path, "x"), tmp_path / "x")
 
 
+def test_a_wheel_that_is_not_installed_is_an_error():
+    with pytest.raises(ImageError, match=r"no-such-thing is not installed; run: make setup"):
+        dataclasses.replace(PLAIN, wheels=(Wheel("no-such-thing", "x", "x"),)).key()
+
+
+def test_a_wheels_program_is_in_the_image(store: Store):
+    recipe = dataclasses.replace(PLAIN, wheels=(Wheel("pytest", "pytest/__init__.py", "bin/x"),))
+    [built] = store.build([recipe], SAID.append)
+    assert built.contents == {"pytest": pytest.__version__}
+    with tarfile.open(store.blobs.path(built.layers[0].digest)) as layer:
+        assert layer.getmember("bin/x").mode == 0o755
+        assert layer.extractfile("bin/x").read() == Path(pytest.__file__).read_bytes()
+
+
 def test_without_apt_the_error_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -92,7 +106,8 @@ def test_without_apt_the_error_says_what_is_missing(
 
 
 def test_there_is_a_recipe_for_every_image_that_redis_asks_for():
-    asked = {*images.REDIS.values(), images.HAPROXY, images.REDIS_EXPORTER, images.RCLONE, PAUSE}
+    proxies = {images.HAPROXY, images.ENVOY}
+    asked = {*images.REDIS.values(), *proxies, images.REDIS_EXPORTER, images.RCLONE, PAUSE}
     assert asked <= {reference for recipe in RECIPES for reference in recipe.references}
 
 
