@@ -107,11 +107,7 @@ def _backend(name: str, balance: str, expected: str, servers: Sequence[str]) -> 
         "  default-server check check-ssl verify required "
         f"ca-file {config.TLS_PATH}/ca.crt inter 1s fastinter 250ms downinter 500ms fall 2 rise 1 "
         "on-marked-down shutdown-sessions resolvers cluster init-addr last,libc,none",
-        *(
-            f"  server {host.split('.')[0] if not host[0].isdigit() else f's{n}'} "
-            f"{host}:{names.REDIS_PORT}"
-            for n, host in enumerate(servers)
-        ),
+        *(f"  server redis-{n} {host}:{names.REDIS_PORT}" for n, host in enumerate(servers)),
     ]
 
 
