@@ -30,7 +30,7 @@ _GAVE_UP: Final = "InstanceDeletionFailed"
 _INJECTED: Final = b"cert-manager.io/inject-ca-from"
 _FIRST_PAUSE: Final = 0.02  # seconds between looks at what is served, doubled up to the last one
 _LAST_PAUSE: Final = 0.25
-_LOOK: Final = 1.0  # seconds after which the definition itself is asked what is wrong
+_LOOK: Final = 5.0  # seconds after which the definition, which is large, is asked what is wrong
 
 
 def body_of(store: str, digest: str) -> bytes:
