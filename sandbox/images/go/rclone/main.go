@@ -1,5 +1,5 @@
-// Rclone, with what a backup to S3 and a test of it need: all of its back ends take a quarter of an
-// hour to compile.
+// Rclone, with what a backup to S3 and a test of it need: with every back end it would take many
+// times as long to compile.
 package main
 
 import (
