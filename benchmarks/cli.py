@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from benchmarks import bed, deployment, growth, settings, up, where
+from benchmarks import bed, deployment, growth, redis, settings, up, where
 from benchmarks.command import BenchmarkError
 from benchmarks.deployment import Subject
+from benchmarks.redis_bed import BedError
 from benchmarks.report import Report, say
 from components.choose import LOCK_FILE
 from components.errors import MENDABLE
@@ -20,6 +21,7 @@ from components.settings import Settings
 from sandbox.controlplane import SandboxError
 from sandbox.engine import PROJECT
 from sandbox.network import NetworkError
+from sandbox.node.commands import NodeError
 from toolchain.tools import cache_folder
 
 _BESIDE = PROJECT.parent / "shared" / "sources" / "kubeflow-manifests" / "v1.10.2"
@@ -59,6 +61,10 @@ def _where(arguments: argparse.Namespace, report: Report) -> None:
 def _settings(arguments: argparse.Namespace, report: Report) -> None:
     names = arguments.setting or bed.SETTINGS
     settings.run(_subject(arguments), names, arguments.runs, arguments.limit, report)
+
+
+def _redis(arguments: argparse.Namespace, report: Report) -> None:
+    redis.run(arguments.runs, report)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -110,6 +116,17 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long to watch the engine without settings; 0: not at all (%(default)s)",
     )
+    summary = "Redis: what the entry proxy costs, how reads scale, how long a failover takes"
+    measured = verbs.add_parser("redis", help=summary, description=summary)
+    measured.set_defaults(run=_redis)
+    measured.add_argument("--runs", type=_positive, default=5, help="rounds (%(default)s)")
+    measured.add_argument(
+        "--json",
+        type=Path,
+        default=_RESULTS / "redis.json",
+        metavar="FILE",
+        help="where every run is written (%(default)s)",
+    )
     verbs.choices["settings"].set_defaults(limit=300)
     verbs.choices["settings"].add_argument(
         "--setting", action="append", choices=bed.SETTINGS, help="only this; may be given again"
@@ -131,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, _end)
     try:
         arguments.run(arguments, Report(arguments.verb, arguments.json))
-    except (*MENDABLE, BenchmarkError, NetworkError, SandboxError) as error:
+    except (*MENDABLE, BedError, BenchmarkError, NetworkError, NodeError, SandboxError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     finally:

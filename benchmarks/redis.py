@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.figures import Series, ratio, table
-from benchmarks.redis_bed import CLIENTS, Bed
+from benchmarks.redis_bed import CLIENTS, Bed, nodes_of
 from benchmarks.report import Report, say, show
 from components.redis import names
 from components.redis.topology import Replicated
 from sandbox import controlplane
 from sandbox.controlplane import RunningSandbox, SandboxOptions
+from sandbox.node import cluster
 
 BENCHMARK = "benchmark"
 """The pod with redis-benchmark."""
@@ -64,6 +65,7 @@ def beds() -> Iterator[Bed]:
         options = SandboxOptions("benchmark-redis", 0, data_dir=root / "sandbox", real_nodes=_NODES)
         sandbox: RunningSandbox = controlplane.start(options, say)
         try:
+            cluster.load_images(nodes_of(sandbox), say)
             yield Bed(sandbox, root / "bed")
         finally:
             sandbox.stop()

@@ -32,6 +32,7 @@ from sandbox.controlplane import RunningSandbox
 from sandbox.engine import open_stack
 from sandbox.images.recipes import LOAD
 from sandbox.node import faults
+from sandbox.node.plan import Node
 from sandbox.parts import Layout, real_nodes
 from sandbox.state import State
 from toolchain.tools import find
@@ -221,10 +222,7 @@ class Bed:
     def cut(self, pod: str) -> Iterator[None]:
         """Drop all that a pod sends and all that is sent to it, silently."""
         found = self.get("pod", "-n", self.namespace, pod)
-        state = State.load(self.sandbox.data_dir)
-        if state is None:
-            raise BedError("the sandbox is gone")
-        nodes = {node.name: node for node in real_nodes(Layout(self.sandbox.data_dir), state)}
+        nodes = {node.name: node for node in nodes_of(self.sandbox)}
         node = nodes[found["spec"]["nodeName"]]
         interface = faults.cut_pod(node, found["status"]["podIP"])
         try:
@@ -279,6 +277,14 @@ class Bed:
             stderr=subprocess.STDOUT,
             text=True,
         )
+
+
+def nodes_of(sandbox: RunningSandbox) -> tuple[Node, ...]:
+    """The real nodes of a sandbox."""
+    state = State.load(sandbox.data_dir)
+    if state is None:
+        raise BedError(f"no sandbox in {sandbox.data_dir}")
+    return real_nodes(Layout(sandbox.data_dir), state)
 
 
 def _holds(part: str, slot: int) -> bool:
