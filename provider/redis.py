@@ -129,7 +129,8 @@ class RedisTopology(Kind):
         if (lost := topology.losses(old, new)) and news.get("allowDataLoss") is not True:
             consent = "; to lose it, set redisAllowDataLoss to true for this one update"
             failures += [f"{sentence}{consent}" for sentence in lost]
-        return [Failure("shape", sentence) for sentence in failures]
+        # Of no property: the engine would print its whole value before the sentence.
+        return [Failure("", sentence) for sentence in failures]
 
     def diff(self, olds: Properties, news: Properties) -> list[Change]:
         """Another shape; consent alone changes nothing."""
