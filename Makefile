@@ -8,7 +8,7 @@ RUN := $(UV) run --locked --no-sync
 SETTINGS = $(foreach setting,$(SET),--set $(setting))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up preview destroy down explain lint test mutation bench
+.PHONY: help setup setup-real-nodes up preview destroy down explain lint test mutation bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
@@ -25,6 +25,9 @@ $(SYNCED): $(UV) pyproject.toml uv.lock
 
 setup: $(SYNCED) ## install what is missing: Python packages, Pulumi, kubectl, kustomize, sandbox
 	$(RUN) python -m toolchain setup --sandbox
+
+setup-real-nodes: $(SYNCED) ## the same, and what the embedded cluster's real nodes are made of
+	$(RUN) python -m toolchain setup --sandbox --real-nodes
 
 up: setup ## bring up the whole platform on the embedded cluster
 	$(RUN) python -m sandbox up $(SETTINGS)
@@ -46,7 +49,8 @@ lint: $(SYNCED) ## ruff and mypy
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 
-test: setup lint ## everything that CI runs
+# Root on Linux can run real nodes, and so the tests that need them.
+test: $(if $(filter 0,$(shell id -u)),setup-real-nodes,setup) lint ## everything that CI runs
 	$(RUN) pytest
 
 mutation: $(SYNCED) ## change the planner in small ways, and list what its tests do not notice

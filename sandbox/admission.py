@@ -21,11 +21,11 @@ import socketserver
 import ssl
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -116,10 +116,14 @@ def bundle_patch(kind: str, names: Iterable[str], bundle: bytes) -> tuple[Object
     return {"webhooks": entries}, STRATEGIC_PATCH
 
 
-def has_ready_endpoint(slices: Iterable[Object]) -> bool:
-    """Whether any endpoint is ready; as the API has it, an unknown condition counts as ready."""
+def has_ready_endpoint(slices: Iterable[Object], apart_from: Container[str] = ()) -> bool:
+    """Whether any endpoint is ready; as the API has it, an unknown condition counts as ready.
+
+    Endpoints on the nodes named in `apart_from` don't count.
+    """
     return any(
         (endpoint.get("conditions") or {}).get("ready") is not False
+        and endpoint.get("nodeName") not in apart_from
         for item in slices
         for endpoint in item.get("endpoints") or ()
     )
@@ -271,6 +275,26 @@ class WebhookServer(http.server.ThreadingHTTPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
+class Addresses(Protocol):
+    """Makes ClusterIPs addresses of this host, and takes that back."""
+
+    def take(self, address: str) -> None:
+        """Make it an address that a process of this host can listen on."""
+
+    def give_up(self, address: str) -> None:
+        """Nothing listens on it any more."""
+
+
+class Loopback:
+    """ClusterIPs on loopback, which are this host's already."""
+
+    def take(self, address: str) -> None:
+        """Nothing to do."""
+
+    def give_up(self, address: str) -> None:
+        """Nothing to do."""
+
+
 # --- the controller ------------------------------------------------------------------------------
 
 
@@ -278,7 +302,8 @@ class AdmissionSimulator:
     """Opens and closes webhook servers and injects their authority, as the cluster's objects ask.
 
     `secrets` and `certificates` are shared with the cert-manager simulator;
-    `injector_available` tells whether cert-manager's CA injector would run now.
+    `injector_available` tells whether cert-manager's CA injector would run now. `addresses` makes
+    a ClusterIP one that can be listened on; a webhook of pods on `real_nodes` answers by itself.
     """
 
     def __init__(
@@ -292,7 +317,10 @@ class AdmissionSimulator:
         secrets: Collection,
         certificates: Collection,
         injector_available: Callable[[], bool],
+        addresses: Addresses,
+        real_nodes: Container[str] = (),
     ) -> None:
+        self._addresses, self._real_nodes = addresses, real_nodes
         self._client, self._delay, self._log = client, delay, log
         self._pki = pki_folder / "webhooks"
         self._pki.mkdir(mode=0o700, exist_ok=True)
@@ -357,8 +385,10 @@ class AdmissionSimulator:
             if open_now.get(backend) != server.server_address:
                 _log.info("closing %s on %s", backend, server.server_address)
                 self._servers.pop(backend).stop()
+                self._addresses.give_up(str(server.server_address[0]))
         for backend, address in open_now.items():
             if backend not in self._servers:
+                self._addresses.take(address[0])
                 self._servers[backend] = WebhookServer(
                     address, backend, self._tls(backend), self._log
                 )
@@ -369,11 +399,14 @@ class AdmissionSimulator:
         """Where the backend's containers would listen, None while they would not run."""
         service = self._services.get(backend.namespace, backend.service)
         if service is None or not has_ready_endpoint(
-            item
-            for item in self._slices.all()
-            if item["metadata"]["namespace"] == backend.namespace
-            and (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name")
-            == backend.service
+            [
+                item
+                for item in self._slices.all()
+                if item["metadata"]["namespace"] == backend.namespace
+                and (item["metadata"].get("labels") or {}).get("kubernetes.io/service-name")
+                == backend.service
+            ],
+            self._real_nodes,
         ):
             return None
         for webhook in wanted:

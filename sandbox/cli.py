@@ -12,7 +12,9 @@ from sandbox import controlplane, deploy, parts
 from sandbox.controlplane import SandboxError, SandboxOptions
 from sandbox.daemon import tail
 from sandbox.network import NetworkError
-from sandbox.state import StateError
+from sandbox.node import cluster
+from sandbox.node.commands import NodeError
+from sandbox.state import State, StateError
 from toolchain.tools import ToolMissing
 
 Verb = Callable[[argparse.Namespace], int]
@@ -27,7 +29,11 @@ def _start(arguments: argparse.Namespace) -> int:
 
     sandbox = controlplane.start(
         SandboxOptions(
-            arguments.name, arguments.nodes, arguments.admission_delay, arguments.data_dir
+            arguments.name,
+            arguments.nodes,
+            arguments.admission_delay,
+            arguments.data_dir,
+            arguments.real_nodes,
         ),
         progress,
     )
@@ -68,10 +74,28 @@ def _logs(arguments: argparse.Namespace) -> int:
     if not status.exists:
         print(f"there is no sandbox '{status.name}'", file=sys.stderr)
         return 1
+    names = [part.name for part in status.parts]
+    if arguments.part not in (None, *names):
+        print(f"no part '{arguments.part}'; there are: {', '.join(names)}", file=sys.stderr)
+        return 1
     for part in status.parts:
         if arguments.part in (None, part.name):
             print(f"==> {part.log} <==")
             print("\n".join(tail(part.log, arguments.lines, width=2000)))
+    return 0
+
+
+def _load(arguments: argparse.Namespace) -> int:
+    status = controlplane.status(arguments.name, arguments.data_dir)
+    state = State.load(status.data_dir)
+    nodes = parts.real_nodes(parts.Layout(status.data_dir), state) if state else ()
+    if not nodes:
+        raise SandboxError(
+            f"sandbox '{status.name}' has no real nodes; start it: "
+            f"python -m sandbox start --name {status.name} --real-nodes 1"
+        )
+    for name in cluster.load_images(nodes, lambda line: print(line, file=sys.stderr)):
+        print(name)
     return 0
 
 
@@ -111,7 +135,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     verbs = parser.add_subparsers(required=True, metavar="verb")
     start = add_verb(verbs, "start", _start, "start it, or the parts of it that died")
-    start.add_argument("--nodes", type=int, default=_DEFAULTS.nodes, help="(%(default)s)")
+    start.add_argument(
+        "--nodes", type=int, default=_DEFAULTS.nodes, help="simulated nodes (%(default)s)"
+    )
+    start.add_argument(
+        "--real-nodes",
+        type=int,
+        default=_DEFAULTS.real_nodes,
+        help="nodes that run containers; needs root (%(default)s)",
+    )
     start.add_argument(
         "--admission-delay",
         type=float,
@@ -122,8 +154,9 @@ def build_parser() -> argparse.ArgumentParser:
     add_verb(verbs, "stop", _stop, "end it and remove its data", aliases=["down"])
     add_verb(verbs, "status", _status, "state of each part; exit code 1 unless all run")
     logs = add_verb(verbs, "logs", _logs, "last lines of each part's log")
-    logs.add_argument("part", nargs="?", choices=[part.name for part in parts.PARTS])
+    logs.add_argument("part", nargs="?", help="one of those that `status` names (default: all)")
     logs.add_argument("--lines", type=int, default=20, help="(%(default)s)")
+    add_verb(verbs, "load", _load, "build the images for real nodes, and give them to each")
     kubeconfig = add_verb(verbs, "kubeconfig", _kubeconfig, "path of its kubeconfig")
     kubeconfig.add_argument(
         "--user",
@@ -150,6 +183,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Verb = arguments.run
     try:
         return run(arguments)
-    except (SandboxError, StateError, NetworkError, ToolMissing) as error:
+    except (SandboxError, StateError, NetworkError, NodeError, ToolMissing) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 1

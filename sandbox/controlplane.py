@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sandbox import daemon, network, nodes, parts
 from sandbox.api import ApiError, Client
+from sandbox.node import cluster, plan
 from sandbox.parts import Layout, Part
 from sandbox.state import STATE_FILE, State, StateError, data_folder
 from toolchain import tools
@@ -37,13 +38,15 @@ class SandboxOptions:
 
     `nodes` simulated nodes; `admission_delay` seconds between a webhook's Deployment being ready
     and its server answering; `data_dir` the folder that holds everything (default:
-    $XDG_STATE_HOME or ~/.local/state, then ml-platform/sandbox/<name>).
+    $XDG_STATE_HOME or ~/.local/state, then ml-platform/sandbox/<name>); `real_nodes` nodes that
+    run containers, which needs root.
     """
 
     name: str = "default"
     nodes: int = 3
     admission_delay: float = 0.0
     data_dir: Path | None = None
+    real_nodes: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,11 @@ def start(
 
     Idempotent. Raises SandboxError when a part dies or is not ready within two minutes, StateError
     when the name or the data folder is unusable, NetworkError when no address range is free, and
-    toolchain.tools.ToolMissing before anything is created.
+    toolchain.tools.ToolMissing or sandbox.node.commands.NodeError before anything is created; the
+    latter also when the machines of real nodes can't be set up.
     """
-    _preflight(options)
     folder = data_folder(options.name, options.data_dir)
+    _preflight(options, folder)
     layout = Layout(folder)
     with network.lock(str(folder)):
         state = State.load(folder)
@@ -133,20 +137,33 @@ def start(
         else:
             _check_same(options, state)
         running = RunningSandbox(state.name, folder)
-        dead = [part for part in parts.PARTS if not _alive(state, part)]
+        if cluster.ensure_machines(layout, state):
+            # Whatever ran on the machines is gone with them.
+            state.processes = {
+                part.name: state.processes[part.name]
+                for part in parts.PARTS
+                if part.name in state.processes
+            }
+        dead = [part for part in all_parts(layout, state) if not _alive(state, part)]
         if not dead:
             return running
         for part in dead:
             if part.name in state.processes:
                 progress(_died(layout, state, part))
         try:
-            _launch(layout, state, _with_dependents(dead), progress)
+            _launch(layout, state, _with_dependents(layout, state, dead), progress)
         except BaseException:
             # A half of a sandbox helps nobody; the folder stays, for its logs.
             if fresh:
                 daemon.terminate(list(state.processes.values()))
+                cluster.remove_machines(layout, state)
             raise
         return running
+
+
+def all_parts(layout: Layout, state: State) -> tuple[Part, ...]:
+    """The parts of a sandbox: its control plane's and its real nodes'."""
+    return (*parts.PARTS, *cluster.parts(layout, state))
 
 
 def stop(name: str, data_dir: Path | None = None) -> None:
@@ -159,6 +176,7 @@ def stop(name: str, data_dir: Path | None = None) -> None:
         # Clients first, so that none logs the loss of its server. Nothing of theirs is kept, so
         # they get no time to say goodbye.
         daemon.terminate(list(reversed(state.processes.values())), grace=1.0)
+        cluster.remove_machines(Layout(folder), state)
         shutil.rmtree(folder)
 
 
@@ -170,7 +188,7 @@ def status(name: str, data_dir: Path | None = None) -> Status:
     if state is None:
         return Status(name, folder)
     found = []
-    for part in parts.PARTS:
+    for part in all_parts(layout, state):
         process = state.processes.get(part.name)
         running = process is not None and daemon.alive(process)
         hint = "" if running else " ".join(daemon.tail(layout.log(part.name), 1))
@@ -186,7 +204,7 @@ def status(name: str, data_dir: Path | None = None) -> Status:
     return Status(state.name, folder, tuple(found))
 
 
-def _preflight(options: SandboxOptions) -> None:
+def _preflight(options: SandboxOptions, folder: Path) -> None:
     if sys.platform != "linux":
         raise SandboxError(
             f"the sandbox needs Linux, whose loopback answers on all of 127.0.0.0/8; "
@@ -201,6 +219,7 @@ def _preflight(options: SandboxOptions) -> None:
     for part in parts.PARTS:
         if part.tool is not None:
             tools.find(part.tool)
+    cluster.check(options.real_nodes, folder)
 
 
 def _check_same(options: SandboxOptions, state: State) -> None:
@@ -208,6 +227,7 @@ def _check_same(options: SandboxOptions, state: State) -> None:
         ("name", state.name, options.name),
         ("nodes", state.nodes, options.nodes),
         ("admission_delay", state.admission_delay, options.admission_delay),
+        ("real_nodes", state.real_nodes, options.real_nodes),
     ):
         if found != wanted:
             raise SandboxError(
@@ -228,10 +248,21 @@ def _create(options: SandboxOptions, layout: Layout, progress: Callable[[str], N
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     with network.lock("ranges"):
-        octet = network.choose_range(str(folder))
-        state = State(options.name, octet, options.nodes, options.admission_delay, {})
+        also = plan.whole_range if options.real_nodes else None
+        octet = network.choose_range(str(folder), also)
+        state = State(
+            options.name,
+            octet,
+            options.nodes,
+            options.admission_delay,
+            {},
+            real_nodes=options.real_nodes,
+        )
         parts.write_credentials(layout, state)
         parts.write_config(layout, state)
+        # Now, so that a stop finds the machines whatever ends this command.
+        state.save(folder)
+        cluster.ensure_machines(layout, state)
         _choose_ports(state, parts.PARTS)
         state.save(folder)
         _start_etcd(layout, state, time.monotonic() + _START_TIMEOUT)
@@ -259,7 +290,7 @@ def _choose_ports(state: State, of: tuple[Part, ...] | list[Part]) -> None:
     """Give each part its ports, keeping those of an earlier start that are still free."""
     for part in of:
         for port in part.ports:
-            address = parts.port_address(port, state.octet)
+            address = parts.port_address(port, state)
             known = state.ports.get(port)
             if known is None or not network.port_is_free(address, known):
                 state.ports[port] = network.choose_port(address, set(state.ports.values()))
@@ -278,15 +309,16 @@ def _died(layout: Layout, state: State, part: Part) -> str:
     )
 
 
-def _with_dependents(dead: list[Part]) -> list[Part]:
+def _with_dependents(layout: Layout, state: State, dead: list[Part]) -> list[Part]:
     """Parts to restart: after a loss of etcd or the API server, what follows it too.
 
     Clients look for a lost server ever more rarely, so they would be late by half a minute.
     """
     names = {part.name for part in dead}
-    for index, part in enumerate(parts.PARTS):
+    every = all_parts(layout, state)
+    for index, part in enumerate(every):
         if part.name in names & {parts.ETCD, parts.API_SERVER}:
-            return list(parts.PARTS[index:])
+            return [other for other in every[index:] if other.follows_api or other.name in names]
     return dead
 
 
@@ -312,9 +344,18 @@ def _launch(
         if part.name == parts.API_SERVER:
             _wait_until(layout, state, deadline, "the API server is ready", _ready(layout))
             _create_objects(layout, state)
+        if node := cluster.runtime_of(layout, state, part):
+            answers = cluster.runtime_answers(node)
+            _wait_until(layout, state, deadline, f"{part.name} answers", answers)
+            cluster.load_pause(node, progress)
     for name in (parts.CONTROLLERS, parts.SCHEDULER):
         _wait_for_port(layout, state, name, "127.0.0.1", deadline)
-    _wait_until(layout, state, deadline, f"{state.nodes} nodes are Ready", _nodes_ready(layout))
+    count = state.nodes + state.real_nodes
+    _wait_until(layout, state, deadline, f"{count} nodes are Ready", _nodes_ready(layout))
+    if state.real_nodes:
+        client = Client(layout.kubeconfig(parts.ADMIN))
+        for what, check in cluster.readiness(client, layout, state):
+            _wait_until(layout, state, deadline, what, check)
 
 
 def _start_part(layout: Layout, state: State, part: Part) -> None:
@@ -325,6 +366,7 @@ def _start_part(layout: Layout, state: State, part: Part) -> None:
         "PYTHONPATH": str(Path(__file__).parents[1]),
         "PYTHONUNBUFFERED": "1",
         **part.environment,
+        **cluster.environment(layout, state, part),
     }
     argv = part.argv(tools.find, layout, state)
     state.processes[part.name] = daemon.spawn(argv, layout.log(part.name), environment)
@@ -342,7 +384,7 @@ def _wait_until(
     while True:
         done = check()
         # Also when it is done: what is ready may have been another's answer.
-        for part in parts.PARTS:
+        for part in all_parts(layout, state):
             if part.name in state.processes and not _alive(state, part):
                 raise SandboxError(_died(layout, state, part))
         if done:
@@ -368,8 +410,10 @@ def _ready(layout: Layout) -> Callable[[], bool]:
 
 def _create_objects(layout: Layout, state: State) -> None:
     client = Client(layout.kubeconfig(parts.ADMIN))
-    objects = [("/api/v1/nodes", nodes.node(index)) for index in range(state.nodes)]
-    objects += [("/apis/storage.k8s.io/v1/storageclasses", o) for o in nodes.storage_classes()]
+    simulated = [nodes.node(index) for index in range(state.nodes)]
+    objects = [("/api/v1/nodes", node) for node in cluster.nodes(layout, state, simulated)]
+    classes = nodes.storage_classes(real_nodes=state.real_nodes > 0)
+    objects += [("/apis/storage.k8s.io/v1/storageclasses", o) for o in classes]
     for path, content in objects:
         try:
             client.request("POST", path, content)
@@ -401,7 +445,10 @@ def _nodes_ready(layout: Layout) -> Callable[[], bool]:
             # The API server looks for etcd again for a second after etcd was restarted.
             return False
         return all(
-            not node["spec"].get("taints")
+            not any(
+                taint["key"].startswith("node.kubernetes.io/")
+                for taint in node["spec"].get("taints", ())
+            )
             and any(
                 condition["type"] == "Ready" and condition["status"] == "True"
                 for condition in node["status"].get("conditions", ())

@@ -12,7 +12,7 @@ import ipaddress
 import random
 import socket
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 FIRST_OCTET, LAST_OCTET = 16, 250
@@ -79,16 +79,33 @@ def is_claimed(octet: int) -> bool:
     return ipaddress.IPv4Address(own_address(octet)) in listening()
 
 
-def choose_range(seed: str) -> int:
+def routed() -> list[ipaddress.IPv4Network]:
+    """Ranges that this machine has IPv4 routes to, but for the default one."""
+    ranges = []
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        fields = line.split()
+        destination, mask = (
+            ipaddress.IPv4Address(bytes.fromhex(field)[::-1]) for field in (fields[1], fields[7])
+        )
+        if int(mask):
+            ranges.append(ipaddress.IPv4Network(f"{destination}/{mask}"))
+    return ranges
+
+
+def choose_range(seed: str, also: Callable[[int], ipaddress.IPv4Network] | None = None) -> int:
     """Second octet of a free range; `seed` spreads sandboxes that are not running over the space.
 
-    Call it under `lock`, and have something listen in the range before the lock goes.
+    `also` gives a range that goes with an octet and that this machine may have no route to. Call
+    it under `lock`, and have something listen in the range before the lock goes.
     """
+    taken = routed() if also else []
     octets = list(range(FIRST_OCTET, LAST_OCTET + 1))
     random.Random(seed).shuffle(octets)  # noqa: S311 - no secret
     busy = listening()
     for octet in octets:
-        if not any(address in service_range(octet) for address in busy):
+        if any(address in service_range(octet) for address in busy):
+            continue
+        if not also or not any(also(octet).overlaps(other) for other in taken):
             return octet
     raise NetworkError(
         f"all ranges from 127.{FIRST_OCTET}.0.0/16 to 127.{LAST_OCTET}.0.0/16 are in use; "

@@ -66,8 +66,12 @@ def node(index: int) -> dict[str, Any]:
     }
 
 
-def storage_classes() -> list[dict[str, Any]]:
-    """`standard` binds at once (as minikube's) and is the default; `delayed` waits for a pod."""
+def storage_classes(*, real_nodes: bool = False) -> list[dict[str, Any]]:
+    """`standard` binds at once (as minikube's) and is the default; `delayed` waits for a pod.
+
+    With real nodes both wait, as only then it is known where a volume must be.
+    """
+    standard = "WaitForFirstConsumer" if real_nodes else "Immediate"
     return [
         {
             "apiVersion": "storage.k8s.io/v1",
@@ -79,9 +83,10 @@ def storage_classes() -> list[dict[str, Any]]:
             "provisioner": PROVISIONER,
             "reclaimPolicy": "Delete",
             "volumeBindingMode": mode,
+            "allowVolumeExpansion": True,
         }
         for name, mode, default in (
-            ("standard", "Immediate", "true"),
+            ("standard", standard, "true"),
             ("delayed", "WaitForFirstConsumer", "false"),
         )
     ]
@@ -89,6 +94,7 @@ def storage_classes() -> list[dict[str, Any]]:
 
 _NODE_READY = """\
 {{- $now := Now }}
+{{- $since := or .metadata.creationTimestamp $now }}
 phase: Running
 conditions:
 {{- range NodeConditions }}
@@ -97,7 +103,7 @@ conditions:
   reason: {{ .reason }}
   message: {{ .message | Quote }}
   lastHeartbeatTime: {{ $now | Quote }}
-  lastTransitionTime: {{ $now | Quote }}
+  lastTransitionTime: {{ $since | Quote }}
 {{- end }}
 """
 
@@ -203,13 +209,22 @@ def _stage(
     }
 
 
-def stages() -> list[dict[str, Any]]:
+_HEARTBEAT_MILLISECONDS = 15_000
+
+
+def stages(*, heartbeats: bool = False) -> list[dict[str, Any]]:
     """What kwok does: nodes become Ready, pods run at once, those of Jobs succeed, deleted ones go.
 
-    Probes, images and volumes play no part: there is no container.
+    Probes, images and volumes play no part: there is no container. With `heartbeats` a node's
+    conditions are renewed, for a controller that looks for nodes which fell silent.
     """
     present = (".metadata.deletionTimestamp", "DoesNotExist", list[str]())
+    heartbeat = _stage(
+        "node-heartbeat", "Node", [(_READY, "In", ["True"])], {"statusTemplate": _NODE_READY}
+    )
+    heartbeat["spec"]["delay"] = {"durationMilliseconds": _HEARTBEAT_MILLISECONDS}
     return [
+        *([heartbeat] if heartbeats else []),
         _stage(
             "node-ready", "Node", [(_READY, "NotIn", ["True"])], {"statusTemplate": _NODE_READY}
         ),
@@ -235,6 +250,6 @@ def stages() -> list[dict[str, Any]]:
     ]
 
 
-def kwok_config() -> str:
+def kwok_config(*, heartbeats: bool = False) -> str:
     """Configuration file of kwok: its stages, one YAML document each."""
-    return yaml.safe_dump_all(stages(), sort_keys=False)
+    return yaml.safe_dump_all(stages(heartbeats=heartbeats), sort_keys=False)

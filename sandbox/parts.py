@@ -11,9 +11,11 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from sandbox import network, nodes, pki
+from sandbox.node import plan
 from sandbox.state import State
 
 ADMIN, DEPLOYER = "admin", "deployer"
@@ -31,7 +33,11 @@ USERS: dict[str, tuple[str, ...]] = {
     "system:kube-controller-manager": (),
     "system:kube-scheduler": (),
 }
-"""Users with a client certificate, and their groups."""
+"""Users with a client certificate, and their groups; real nodes have users of their own."""
+
+PROXY_USER, DNS_USER = "system:kube-proxy", "system:coredns"
+POLICY_USER = "system:kube-router"
+_KUBELET_CLIENT = "kube-apiserver-kubelet-client"
 
 ETCD, API_SERVER = "etcd", "kube-apiserver"
 CONTROLLERS, SCHEDULER = "kube-controller-manager", "kube-scheduler"
@@ -51,12 +57,15 @@ _AUDIT_POLICY = {
                 "system:kube-controller-manager",
                 "system:kube-scheduler",
                 "system:kwok",
+                PROXY_USER,
+                DNS_USER,
+                POLICY_USER,
             ],
             "verbs": ["get", "list", "watch"],
         },
         {
             "level": "None",
-            "userGroups": ["system:serviceaccounts:kube-system"],
+            "userGroups": ["system:serviceaccounts:kube-system", "system:nodes"],
             "verbs": ["get", "list", "watch"],
         },
         {"level": "None", "resources": [{"group": "coordination.k8s.io", "resources": ["leases"]}]},
@@ -138,7 +147,7 @@ def write_credentials(layout: Layout, state: State) -> None:
     ):
         store(name, pair)
     pki.write_private(layout.pki / "service-accounts.pub", pki.public_key(accounts))
-    service_ip = str(network.service_range(state.octet)[1])
+    service_ip = str(service_range(state)[1])
     store(
         "apiserver",
         pki.issue(
@@ -151,21 +160,68 @@ def write_credentials(layout: Layout, state: State) -> None:
                 "kubernetes.default.svc",
                 "kubernetes.default.svc.cluster.local",
             ],
-            ips=["127.0.0.1", service_ip],
+            ips=[api_address(state), service_ip],
         ),
     )
     store("serving", pki.issue(cluster, "localhost", dns=["localhost"], ips=["127.0.0.1"]))
     store("front-proxy", pki.issue(front_proxy, "front-proxy-client"))
     store("etcd", pki.issue(etcd, "etcd", ips=[network.own_address(state.octet)]))
     store("etcd-client", pki.issue(etcd, "kube-apiserver-etcd-client"))
-    for user, groups in USERS.items():
-        store(user.replace(":", "-"), pki.issue(cluster, user, organizations=groups))
+    store(
+        _KUBELET_CLIENT,
+        pki.issue(cluster, _KUBELET_CLIENT, organizations=_MASTERS),
+    )
+    addresses = {node.user: node for node in real_nodes(layout, state)}
+    for user, groups in users(layout, state).items():
+        # A kubelet serves with the certificate that it calls with.
+        serves = addresses.get(user)
+        store(
+            user.replace(":", "-"),
+            pki.issue(
+                cluster,
+                user,
+                organizations=groups,
+                dns=[serves.name] if serves else (),
+                ips=[serves.address] if serves else (),
+            ),
+        )
+
+
+def users(layout: Layout, state: State) -> dict[str, tuple[str, ...]]:
+    """Users of a sandbox that have a client certificate, and their groups."""
+    nodes = real_nodes(layout, state)
+    if not nodes:
+        return USERS
+    return {
+        **USERS,
+        PROXY_USER: ("system:node-proxier",),
+        DNS_USER: _MASTERS,
+        POLICY_USER: _MASTERS,
+        **{node.user: ("system:nodes",) for node in nodes},
+    }
+
+
+def real_nodes(layout: Layout, state: State) -> tuple[plan.Node, ...]:
+    """The real nodes of a sandbox."""
+    return plan.nodes(state.name, state.octet, state.real_nodes, layout.root)
+
+
+def service_range(state: State) -> IPv4Network:
+    """Range of a sandbox's Services: on loopback, unless containers are to reach them."""
+    if state.real_nodes:
+        return plan.service_range(state.octet)
+    return network.service_range(state.octet)
+
+
+def api_address(state: State) -> str:
+    """Address that the API server listens on: on loopback, unless containers are to reach it."""
+    return plan.host_address(state.octet) if state.real_nodes else "127.0.0.1"
 
 
 def write_kubeconfigs(layout: Layout, state: State) -> None:
     """Write a kubeconfig for each user; the server's port may have moved since the last start."""
     authority = (layout.pki / "ca.crt").read_bytes()
-    for user in USERS:
+    for user in users(layout, state):
         name = user.replace(":", "-")
         pair = pki.KeyPair(
             (layout.pki / f"{name}.crt").read_bytes(), (layout.pki / f"{name}.key").read_bytes()
@@ -179,12 +235,13 @@ def write_kubeconfigs(layout: Layout, state: State) -> None:
 def write_config(layout: Layout, state: State) -> None:
     """Write the files that the parts are started with."""
     pki.write_private(layout.config / "audit-policy.json", json.dumps(_AUDIT_POLICY).encode())
-    pki.write_private(layout.config / "kwok.yaml", nodes.kwok_config().encode())
+    kwok = nodes.kwok_config(heartbeats=state.real_nodes > 0)
+    pki.write_private(layout.config / "kwok.yaml", kwok.encode())
 
 
 def server_url(state: State) -> str:
     """Address of the API server."""
-    return f"https://127.0.0.1:{state.ports[API_SERVER]}"
+    return f"https://{api_address(state)}:{state.ports[API_SERVER]}"
 
 
 def _etcd(binary: Path, layout: Layout, state: State) -> list[str]:
@@ -216,14 +273,24 @@ def _etcd(binary: Path, layout: Layout, state: State) -> list[str]:
 
 def _api_server(binary: Path, layout: Layout, state: State) -> list[str]:
     etcd = f"https://{network.own_address(state.octet)}:{state.ports['etcd']}"
-    return [
-        str(binary),
-        "--bind-address=127.0.0.1",
-        f"--secure-port={state.ports[API_SERVER]}",
-        "--advertise-address=127.0.0.1",
+    address = api_address(state)
+    if state.real_nodes:
+        containers = [
+            f"--kubelet-certificate-authority={layout.certificate('ca')}",
+            f"--kubelet-client-certificate={layout.certificate(_KUBELET_CLIENT)}",
+            f"--kubelet-client-key={layout.key(_KUBELET_CLIENT)}",
+            "--kubelet-preferred-address-types=InternalIP",
+        ]
+    else:
         # The endpoints of Service default/kubernetes may not be loopback addresses, so none are
         # written: simulated containers don't dial it.
-        "--endpoint-reconciler-type=none",
+        containers = ["--endpoint-reconciler-type=none"]
+    return [
+        str(binary),
+        f"--bind-address={address}",
+        f"--secure-port={state.ports[API_SERVER]}",
+        f"--advertise-address={address}",
+        *containers,
         f"--tls-cert-file={layout.certificate('apiserver')}",
         f"--tls-private-key-file={layout.key('apiserver')}",
         f"--client-ca-file={layout.certificate('ca')}",
@@ -234,7 +301,7 @@ def _api_server(binary: Path, layout: Layout, state: State) -> list[str]:
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
         "--allow-privileged=true",
-        f"--service-cluster-ip-range={network.service_range(state.octet)}",
+        f"--service-cluster-ip-range={service_range(state)}",
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
         f"--service-account-key-file={layout.pki / 'service-accounts.pub'}",
         f"--service-account-signing-key-file={layout.key('service-accounts')}",
@@ -269,9 +336,9 @@ def _controllers(binary: Path, layout: Layout, state: State) -> list[str]:
         f"--service-account-private-key-file={layout.key('service-accounts')}",
         f"--cluster-signing-cert-file={layout.certificate('ca')}",
         f"--cluster-signing-key-file={layout.key('ca')}",
-        f"--service-cluster-ip-range={network.service_range(state.octet)}",
-        # Simulated nodes don't fail, and send no heartbeats.
-        "--node-monitor-grace-period=24h",
+        f"--service-cluster-ip-range={service_range(state)}",
+        # Simulated nodes alone don't fail, and send no heartbeats. The other is the default.
+        f"--node-monitor-grace-period={'50s' if state.real_nodes else '24h'}",
         # There is one of it.
         "--leader-elect=false",
         # The defaults (20 a second) would make the controllers, not the deployment, set the pace.
@@ -323,13 +390,17 @@ def _simulators(binary: Path, layout: Layout, state: State) -> list[str]:
 
 @dataclass(frozen=True)
 class Part:
-    """One process: the tool it runs (None: this Python), its command line, ports, environment."""
+    """One process: the tool it runs (None: this Python), its command line, ports, environment.
+
+    `follows_api`: it talks to the API server, so that it starts again after that one's loss.
+    """
 
     name: str
     tool: str | None
     command: Callable[[Path, Layout, State], list[str]]
     ports: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    follows_api: bool = True
 
     def argv(self, find: Callable[[str], Path], layout: Layout, state: State) -> list[str]:
         """Command line; `find` gives the executable of a tool."""
@@ -345,9 +416,11 @@ PARTS: tuple[Part, ...] = (
     Part(KWOK, "kwok", _kwok),
     Part(SIMULATORS, None, _simulators),
 )
-"""All parts, in the order in which they start."""
+"""The control plane's parts, in the order in which they start; those of real nodes follow."""
 
 
-def port_address(port: str, octet: int) -> str:
+def port_address(port: str, state: State) -> str:
     """Address that a part's port is bound on: etcd claims the range, the others share 127.0.0.1."""
-    return network.own_address(octet) if port.startswith("etcd") else "127.0.0.1"
+    if port == API_SERVER:
+        return api_address(state)
+    return network.own_address(state.octet) if port.startswith("etcd") else "127.0.0.1"

@@ -13,9 +13,12 @@ import time
 from pathlib import Path
 
 from sandbox import parts
-from sandbox.admission import AdmissionSimulator, RequestLog
+from sandbox.admission import AdmissionSimulator, Loopback, RequestLog
 from sandbox.api import ApiError, Client
 from sandbox.certmanager import CertManagerSimulator
+from sandbox.node.addresses import HostAddresses
+from sandbox.node.volumes import LocalVolumes
+from sandbox.state import State
 from sandbox.storage import StorageSimulator
 
 _log = logging.getLogger(__name__)
@@ -25,8 +28,11 @@ _RETRY = 1.0
 
 
 def run(data_dir: Path, admission_delay: float) -> None:
-    """Simulate until the process ends."""
+    """Simulate until the process ends. Pods of real nodes are left to what runs them."""
     layout = parts.Layout(data_dir)
+    state = State.load(data_dir)
+    nodes = parts.real_nodes(layout, state) if state else ()
+    names = frozenset(node.name for node in nodes)
     changed = threading.Event()
 
     def client(user: str) -> Client:
@@ -42,8 +48,12 @@ def run(data_dir: Path, admission_delay: float) -> None:
         secrets=cert_manager.secrets,
         certificates=cert_manager.certificates,
         injector_available=cert_manager.injector_available,
+        addresses=HostAddresses(nodes[0].octet) if nodes else Loopback(),
+        real_nodes=names,
     )
-    storage = StorageSimulator(client(parts.STORAGE_USER), changed.set)
+    storage = StorageSimulator(
+        client(parts.STORAGE_USER), changed.set, LocalVolumes(data_dir, names)
+    )
     for simulator in (cert_manager, admission, storage):
         simulator.start()
     due: float | None = None

@@ -25,7 +25,8 @@ class StateError(RuntimeError):
 class State:
     """Identity, addresses and processes of one sandbox.
 
-    `octet` fixes the address range 127.<octet>.0.0/16; `ports` and `processes` are keyed by part.
+    `octet` fixes the address range 127.<octet>.0.0/16, and where there are real nodes
+    10.<octet>.0.0/16; `ports` and `processes` are keyed by part.
     """
 
     name: str
@@ -34,6 +35,7 @@ class State:
     admission_delay: float
     ports: dict[str, int]
     processes: dict[str, ProcessId] = field(default_factory=dict)
+    real_nodes: int = 0
 
     def save(self, folder: Path) -> None:
         """Write the state file in one step, so that a reader never sees half of it."""

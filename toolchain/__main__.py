@@ -52,6 +52,11 @@ def _parser() -> argparse.ArgumentParser:
             action="store_true",
             help="with the tools of the embedded control plane (on Linux)",
         )
+        verb.add_argument(
+            "--real-nodes",
+            action="store_true",
+            help="with the tools of the embedded control plane's real nodes (on Linux)",
+        )
     path = verbs.add_parser("path", help="the path of a tool's executable")
     path.add_argument("tool", choices=TOOLS)
     path.set_defaults(run=_path)
@@ -59,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _setup(arguments: argparse.Namespace) -> int:
-    tools = _wanted(sandbox=arguments.sandbox)
+    tools = _wanted(sandbox=arguments.sandbox, real_nodes=arguments.real_nodes)
     if missing(tools, PLUGINS, retry=arguments.retry):
         # Only now: networking and archives take longer to import than all the rest.
         from toolchain.setup import setup
@@ -80,7 +85,7 @@ def _setup(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    lines = rows(_wanted(sandbox=arguments.sandbox), PLUGINS)
+    lines = rows(_wanted(sandbox=arguments.sandbox, real_nodes=arguments.real_nodes), PLUGINS)
     _say(table(lines))
     lacking = [row.name for row in lines if row.needed and not row.there]
     if lacking:
@@ -93,11 +98,15 @@ def _path(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _wanted(*, sandbox: bool) -> list[Tool]:
-    if sandbox and this_platform().os != "linux":
+def _wanted(*, sandbox: bool, real_nodes: bool) -> list[Tool]:
+    if (sandbox or real_nodes) and this_platform().os != "linux":
         _say("the embedded control plane is for Linux: its tools are left out here")
-        sandbox = False
-    return [tool for tool in TOOLS.values() if sandbox or not tool.sandbox]
+        sandbox = real_nodes = False
+    return [
+        tool
+        for tool in TOOLS.values()
+        if (sandbox or not tool.sandbox) and (real_nodes or not tool.real_nodes)
+    ]
 
 
 def _say(line: str) -> None:

@@ -83,11 +83,12 @@ def build(go: Go, tools: Sequence[Tool], folder: Path, *, log: Path, held: int, 
     environment |= {"GOWORK": "off", "GOFLAGS": "-buildvcs=false", "GOBIN": str(folder)}
     flags = linker_flags(sources[0], tools[0].version)
     packages = [source.package for source in sources]
+    tags = ["-tags", sources[0].tags] if sources[0].tags else []
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as output:
         process = subprocess.Popen(
-            [go.path, "install", "-trimpath", "-ldflags", flags, *packages],
+            [go.path, "install", "-trimpath", *tags, "-ldflags", flags, *packages],
             cwd=module,
             env=environment,
             stdin=subprocess.DEVNULL,

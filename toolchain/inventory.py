@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolchain.debian import unpacked_version
 from toolchain.pins import Plugin, Tool
 from toolchain.plugins import plugin_folder, plugin_installed, wanted_version
 from toolchain.tools import Origin, cache_folder, installed
@@ -115,7 +116,11 @@ def _tool_row(tool: Tool) -> Row:
     found = installed(tool)
     if found is None:
         return Row(tool.name, tool.version, *_absence(tool), needed=needed, there=False)
-    version = "as it is" if found.origin is Origin.ON_PATH else tool.version
+    version = tool.version
+    if found.origin is Origin.ON_PATH:
+        version = "as it is"
+    elif found.origin is Origin.UNPACKED:
+        version = unpacked_version(found.path.parent)
     return Row(tool.name, version, found.origin, str(found.path), needed=needed, there=True)
 
 

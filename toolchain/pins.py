@@ -9,7 +9,7 @@ import os
 import sys
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 MODULES = Path(__file__).resolve().parent / "go"
 # The last before automatic log files, which cost the engine a quarter of its time on hundreds of
@@ -19,6 +19,11 @@ _KUBERNETES = "1.34.4"
 _KUSTOMIZE = "5.4.3"
 _ETCD = "3.6.5"
 _KWOK = "0.8.0"
+_CONTAINERD = "2.2.9"
+_CNI = "1.9.0"
+_COREDNS = "1.13.1"
+# The newest that the Go module proxy gives everywhere; newer ones need a Go workspace.
+_KUBE_ROUTER = "2.1.0"
 # 1.37 would ask GitHub whether Kubernetes 1.34.4 exists; 1.38 knows it.
 _MINIKUBE = "1.38.1"
 
@@ -82,17 +87,35 @@ class GoSource:
     """A tool's source: a package that the Go module in `module` requires.
 
     `version_variable` is what the linker sets to `v<version>`, for a tool that does not know it.
+    `tags` are Go's build tags, separated by commas; tools of one module have the same. `parent` is
+    the module whose version the tool has, for a package of this project's own.
     """
 
     module: Path
     package: str
     version_variable: str = ""
+    tags: str = ""
+    parent: str = ""
+
+
+@dataclass(frozen=True)
+class DebianSource:
+    """A tool from packages of the machine's own Debian or Ubuntu, unpacked and not installed.
+
+    `packages` are the tool's and those of its libraries that not every machine has. `programs` are
+    the executables by the names they are called by: each the path in the packages, and the words
+    that come before a caller's own.
+    """
+
+    packages: tuple[str, ...]
+    programs: tuple[tuple[str, str, tuple[str, ...]], ...]
 
 
 @dataclass(frozen=True)
 class Tool:
     """One executable. `sandbox`: needed by the embedded control plane only, which is for Linux.
 
+    `real_nodes`: needed by real nodes of the embedded control plane only.
     `without`: what does not work without it; a tool that has it is optional.
     """
 
@@ -102,6 +125,8 @@ class Tool:
     source: GoSource | None = None
     sandbox: bool = False
     without: str = ""
+    debian: DebianSource | None = None
+    real_nodes: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,19 +142,31 @@ class Plugin:
     without: str
 
 
-def _kubernetes(name: str, *, sandbox: bool) -> Tool:
+def _kubernetes(name: str, *, sandbox: bool, real_nodes: bool = False) -> Tool:
     url = f"https://dl.k8s.io/release/v{{version}}/bin/{{os}}/{{arch}}/{name}"
     return Tool(
         name,
         _KUBERNETES,
         Release(url, f"{url}.sha256"),
         GoSource(
-            MODULES / "kubernetes",
+            MODULES / ("kubernetes-node" if real_nodes else "kubernetes"),
             f"k8s.io/kubernetes/cmd/{name}",
             "k8s.io/component-base/version.gitVersion",
         ),
         sandbox,
+        real_nodes=real_nodes,
     )
+
+
+def _of_a_node(version: str, source: GoSource) -> Tool:
+    """A tool of real nodes that is built on each machine, as Go is there for kwok anyway."""
+    name = PurePosixPath(source.package).name
+    return Tool(name, version, source=source, real_nodes=True)
+
+
+def _iptables(*names: str) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+    # One program that goes by its first word. Its rules are nf_tables', which every kernel has.
+    return tuple((name, "usr/sbin/xtables-nft-multi", (name,)) for name in names)
 
 
 _GITHUB = "https://github.com"
@@ -201,6 +238,76 @@ TOOLS = {
             # No release: the publisher gives no checksums.
             source=GoSource(MODULES / "kwok", "sigs.k8s.io/kwok/cmd/kwok"),
             sandbox=True,
+        ),
+        _kubernetes("kubelet", sandbox=False, real_nodes=True),
+        _kubernetes("kube-proxy", sandbox=False, real_nodes=True),
+        *(
+            _of_a_node(
+                _CONTAINERD,
+                GoSource(
+                    MODULES / "containerd",
+                    f"github.com/containerd/containerd/v2/cmd/{name}",
+                    "github.com/containerd/containerd/v2/version.Version",
+                    # Without the snapshotters that nodes don't use, one of which needs C.
+                    "no_btrfs,no_devmapper,no_zfs",
+                ),
+            )
+            for name in ("containerd", "containerd-shim-runc-v2", "ctr")
+        ),
+        *(
+            _of_a_node(
+                _CNI,
+                GoSource(MODULES / "cni", f"github.com/containernetworking/plugins/plugins/{name}"),
+            )
+            for name in ("main/ptp", "main/loopback", "ipam/host-local", "meta/portmap")
+        ),
+        _of_a_node(
+            _COREDNS,
+            GoSource(MODULES / "coredns", "toolchain/coredns", parent="github.com/coredns/coredns"),
+        ),
+        _of_a_node(
+            _KUBE_ROUTER,
+            GoSource(
+                MODULES / "kube-router",
+                "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
+            ),
+        ),
+        Tool(
+            "runc",
+            "debian",
+            # The module's own build needs libseccomp's headers; without seccomp it refuses pods
+            # that ask for the default profile, as the restricted Pod Security Standard has them do.
+            debian=DebianSource(("runc",), (("runc", "usr/sbin/runc", ()),)),
+            real_nodes=True,
+        ),
+        Tool(
+            "iptables",
+            "debian",
+            debian=DebianSource(
+                (
+                    "iptables",
+                    "libip4tc2",
+                    "libip6tc2",
+                    "libmnl0",
+                    "libnetfilter-conntrack3",
+                    "libnfnetlink0",
+                    "libnftnl11",
+                    "libxtables12",
+                ),
+                _iptables(
+                    *("iptables", "iptables-save", "iptables-restore"),
+                    *("ip6tables", "ip6tables-save", "ip6tables-restore"),
+                ),
+            ),
+            real_nodes=True,
+        ),
+        Tool(
+            "ipset",
+            "debian",
+            debian=DebianSource(
+                ("ipset", "libipset13", "libmnl0"), (("ipset", "usr/sbin/ipset", ()),)
+            ),
+            real_nodes=True,
         ),
     )
 }

@@ -5,17 +5,26 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from toolchain.build import BuildError, build, find_go, needed_go
+from toolchain.debian import unpack
 from toolchain.download import Downloads, Refused, Say, place
 from toolchain.inventory import Work, missing, remember_refusal
 from toolchain.pins import Plugin, Tool, this_platform
 from toolchain.plugins import install_plugin, wanted_version
-from toolchain.tools import built_folder, cache_folder, downloaded_folder, find, installed
+from toolchain.tools import (
+    built_folder,
+    cache_folder,
+    downloaded_folder,
+    find,
+    installed,
+    unpacked_folder,
+)
 
 
 def setup(
@@ -35,6 +44,7 @@ def setup(
         toolchain.download.DownloadError: a download differs from its publisher's checksum, or
             broke off.
         toolchain.build.BuildError: a tool can be neither downloaded nor built.
+        toolchain.debian.DebianError: a tool can't be had from Debian's packages.
         toolchain.plugins.PluginError: Pulumi does not take a plugin.
     """
     if not missing(tools, plugins, retry=retry):
@@ -57,7 +67,10 @@ class _Setup:
 
     def run(self, work: Work) -> None:
         self.downloads = Downloads(self.say)
-        left = [tool for tool in work.tools if not self._download(tool)]
+        for tool in work.tools:
+            if tool.debian:
+                self._unpack(tool)
+        left = [tool for tool in work.tools if not tool.debian and not self._download(tool)]
         self._build([tool for tool in left if installed(tool) is None and not tool.without])
         for tool in left:
             if tool.without:
@@ -82,6 +95,18 @@ class _Setup:
         _keep(self.staging / tool.name, final)
         file.unlink()
         return True
+
+    def _unpack(self, tool: Tool) -> None:
+        final = unpacked_folder(tool)
+        if final is None:
+            return
+        started = time.monotonic()
+        version = unpack(tool, self.staging / tool.name, final)
+        _keep(self.staging / tool.name, final)
+        self.say(
+            f"{tool.name} {version}: unpacked from Debian's package in "
+            f"{time.monotonic() - started:.1f} s"
+        )
 
     def _build(self, tools: list[Tool]) -> None:
         if not tools:
@@ -150,8 +175,9 @@ def _downloads_folder() -> Path:
 def _keep(staged: Path, final: Path) -> None:
     """Move a finished folder to its place, so that it is there whole or not at all."""
     for file in staged.iterdir():
-        with file.open("rb") as content:
-            os.fsync(content)
+        if file.is_file():
+            with file.open("rb") as content:
+                os.fsync(content)
     final.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(final, ignore_errors=True)
     staged.rename(final)

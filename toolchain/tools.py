@@ -24,6 +24,7 @@ class Origin(StrEnum):
 
     DOWNLOADED = "downloaded"
     BUILT = "built"
+    UNPACKED = "unpacked"
     ON_PATH = "on PATH"
 
 
@@ -63,7 +64,7 @@ def find(tool: str) -> Path:
         raise ToolMissing(f"{tool} is not to be had: {error}") from error
     if found:
         return found.path
-    fix = "run: make setup"
+    fix = f"run: make {'setup-real-nodes' if pinned.real_nodes else 'setup'}"
     if pinned.without:
         fix += " (on a machine that may download it), or put your own on PATH"
     needed = f" ({pinned.without})" if pinned.without else ""
@@ -75,10 +76,11 @@ def installed(tool: Tool) -> Installed | None:
     for folder, origin in (
         (downloaded_folder(tool), Origin.DOWNLOADED),
         (built_folder(tool), Origin.BUILT),
+        (unpacked_folder(tool), Origin.UNPACKED),
     ):
         if folder and os.access(folder / tool.name, os.X_OK):
             return Installed(tool, folder / tool.name, origin)
-    if tool.without and (path := shutil.which(tool.name)):
+    if (tool.without or tool.debian) and (path := shutil.which(tool.name)):
         return Installed(tool, Path(path).absolute(), Origin.ON_PATH)
     return None
 
@@ -93,6 +95,13 @@ def built_folder(tool: Tool) -> Path | None:
     return _folder(tool, build_key(tool.source, tool.version)) if tool.source else None
 
 
+def unpacked_folder(tool: Tool) -> Path | None:
+    """Where a tool from Debian's packages is put; None if it is from elsewhere."""
+    if tool.debian is None:
+        return None
+    return _folder(tool, hashlib.sha256(repr(tool.debian).encode()).hexdigest()[:16])
+
+
 def linker_flags(source: GoSource, version: str) -> str:
     """Go's `-ldflags` for a tool: no symbol table, and its version where it must be told."""
     if not source.version_variable:
@@ -101,12 +110,19 @@ def linker_flags(source: GoSource, version: str) -> str:
 
 
 def build_key(source: GoSource, version: str) -> str:
-    """Digest of what decides a build: go.mod, go.sum, package, flags."""
+    """Digest of what decides a build: go.mod, go.sum, package, flags, tags, own sources."""
     digest = hashlib.sha256(f"{source.package}\0{linker_flags(source, version)}\0".encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((source.module / name).read_bytes())
+    if source.tags:
+        digest.update(f"{source.tags}\0".encode())
+    # A module of this project's own has sources beside its go.mod.
+    for path in (*(source.module / name for name in ("go.mod", "go.sum")), *_sources(source)):
+        digest.update(path.read_bytes())
         digest.update(b"\0")
     return digest.hexdigest()[:16]
+
+
+def _sources(source: GoSource) -> list[Path]:
+    return sorted(source.module.glob("*.go"))
 
 
 def _folder(tool: Tool, key: str) -> Path:

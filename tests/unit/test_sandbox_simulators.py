@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import ssl
+import stat
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from sandbox import admission, certmanager, network, pki, storage
 from sandbox.admission import AdmissionSimulator, Backend, RequestLog
 from sandbox.api import ApiError
 from sandbox.certmanager import CertManagerSimulator
+from sandbox.node import volumes
+from sandbox.node.volumes import LocalVolumes
 from sandbox.nodes import PROVISIONER
 from sandbox.storage import StorageSimulator
 
@@ -132,6 +135,9 @@ def test_an_endpoint_of_unknown_readiness_counts_as_ready():
     assert admission.has_ready_endpoint([{"endpoints": [{"addresses": ["10.0.0.1"]}]}])
     assert not admission.has_ready_endpoint([{"endpoints": [{"conditions": {"ready": False}}]}])
     assert not admission.has_ready_endpoint([{"endpoints": None}, {}])
+    on_real_node = [{"endpoints": [{"addresses": ["10.0.0.1"], "nodeName": "real-0"}]}]
+    assert admission.has_ready_endpoint(on_real_node, ["real-1"])
+    assert not admission.has_ready_endpoint(on_real_node, ["real-0"])
 
 
 # --- when webhooks answer ------------------------------------------------------------------------
@@ -182,7 +188,16 @@ class Cluster:
             secrets=self.secrets,
             certificates=self.certificates,
             injector_available=lambda: self.injector,
+            addresses=self,
+            real_nodes={"real-0"},
         )
+        self.taken: list[str] = []
+
+    def take(self, address: str) -> None:
+        self.taken.append(address)
+
+    def give_up(self, address: str) -> None:
+        self.taken.remove(address)
 
     def service(self) -> None:
         self.simulator._services.put(
@@ -239,15 +254,31 @@ def test_a_webhook_answers_only_after_the_delay_and_stops_with_its_deployment(cl
     assert not cluster.answers()
     assert cluster.bundles() == []
 
+    assert cluster.taken == []
     assert cluster.simulator.reconcile(140) is None
     assert cluster.answers()
+    assert cluster.taken == [cluster.address]
     assert cluster.bundles() == [cluster.authority.encode()]
 
     cluster.endpoint(ready=False)
     cluster.simulator.reconcile(150)
     assert not cluster.answers()
+    assert cluster.taken == []
     cluster.endpoint(ready=True)
     assert cluster.simulator.reconcile(160) == 190
+
+
+def test_a_webhook_of_real_pods_is_left_to_them(cluster: Cluster):
+    cluster.webhook()
+    cluster.service()
+    real = slice_(ready=True)
+    for endpoint in real["endpoints"]:
+        endpoint["nodeName"] = "real-0"
+    cluster.simulator._slices.put(real)
+    cluster.simulator.reconcile(0)
+    cluster.simulator.reconcile(30)
+    assert not cluster.answers()
+    assert cluster.taken == []
 
 
 def test_a_review_is_answered_over_tls_in_the_services_name_and_logged(cluster: Cluster):
@@ -525,9 +556,9 @@ def test_claims_of_others_bound_and_leaving_ones_are_left_alone():
     assert not storage.wants_volume(leaving, storage_class())
 
 
-def test_a_volume_is_as_large_as_asked_made_once_and_deleted_when_released():
+def test_a_volume_is_as_large_as_asked_made_once_and_deleted_when_released(tmp_path: Path):
     api = Api()
-    simulator = StorageSimulator(api, lambda: None)
+    simulator = StorageSimulator(api, lambda: None, LocalVolumes(tmp_path, frozenset()))
     simulator._classes.put(storage_class())
     simulator._claims.put(claim())
     simulator.reconcile()
@@ -543,6 +574,65 @@ def test_a_volume_is_as_large_as_asked_made_once_and_deleted_when_released():
     simulator._volumes.put({**volume, "status": {"phase": "Released"}})
     simulator.reconcile()
     assert api.requests[1][:2] == ("DELETE", "/api/v1/persistentvolumes/pvc-u1")
+
+
+def test_a_volume_on_a_real_node_is_a_folder_that_goes_with_it(tmp_path: Path):
+    api = Api()
+    simulator = StorageSimulator(api, lambda: None, LocalVolumes(tmp_path, frozenset({"real-0"})))
+    simulator._classes.put(storage_class("WaitForFirstConsumer"))
+    simulator._claims.put(claim({"volume.kubernetes.io/selected-node": "real-0"}))
+    simulator.reconcile()
+    [(_, _, volume)] = api.requests
+    folder = Path(volume["spec"]["local"]["path"])
+    assert folder.parent == tmp_path / "volumes"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777
+    assert "hostPath" not in volume["spec"]
+    [term] = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
+    assert term["matchExpressions"] == [
+        {"key": "kubernetes.io/hostname", "operator": "In", "values": ["real-0"]}
+    ]
+    (folder / "file").touch()
+    simulator._volumes.put({**volume, "status": {"phase": "Released"}})
+    simulator.reconcile()
+    assert not folder.exists()
+
+
+def bound(wants: str, has: str) -> dict:
+    found = claim(volumeName="pvc-u1")
+    found["spec"]["resources"] = {"requests": {"storage": wants}}
+    return {**found, "status": {"phase": "Bound", "capacity": {"storage": has}}}
+
+
+def test_a_claim_that_asks_for_more_gets_it_in_place(tmp_path: Path):
+    api = Api()
+    simulator = StorageSimulator(api, lambda: None, LocalVolumes(tmp_path, frozenset()))
+    simulator._classes.put(storage_class())
+    volume = storage.volume_for(claim(), storage_class())
+    simulator._volumes.put({**volume, "status": {"phase": "Bound"}})
+    simulator._claims.put(bound("1Gi", "1Gi"))
+    simulator.reconcile()
+    assert api.requests == []
+    simulator._claims.put(bound("2Gi", "1Gi"))
+    claims = "/api/v1/namespaces/ns/persistentvolumeclaims/data"
+    api.stored = {"/api/v1/persistentvolumes/pvc-u1": volume, claims: bound("2Gi", "1Gi")}
+    simulator.reconcile()
+    assert [(method, path) for method, path, _ in api.requests] == [
+        ("PATCH", "/api/v1/persistentvolumes/pvc-u1"),
+        ("PATCH", f"{claims}/status"),
+    ]
+    capacities = [
+        api.requests[0][2]["spec"]["capacity"],
+        api.requests[1][2]["status"]["capacity"],
+    ]
+    assert capacities == [{"storage": "2Gi"}] * 2
+    assert api.requests[1][2]["status"]["conditions"] is None
+
+
+def test_a_larger_volume_that_somebody_made_is_left_as_it_is():
+    volume = storage.volume_for(claim(), storage_class())
+    assert volumes.expansion(bound("1Gi", "5Gi"), volume)
+    volume["metadata"]["annotations"] = {}
+    assert volumes.expansion(bound("1Gi", "5Gi"), volume) is None
 
 
 def test_a_volume_to_be_kept_is_kept():
