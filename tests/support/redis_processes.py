@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -108,9 +109,16 @@ class Pods:
         (folder / "users.acl").write_text(access.acl(PASSWORDS))
 
     def __enter__(self) -> "Pods":
+        # Clients in this process find pods by name as those in pods do.
+        self._resolve = socket.getaddrinfo
+        socket.getaddrinfo = self._address  # type: ignore[assignment]
         return self
 
+    def _address(self, host: Any, *more: Any, **options: Any) -> Any:
+        return self._resolve(self.addresses.get(host, host), *more, **options)
+
     def __exit__(self, *_: object) -> None:
+        socket.getaddrinfo = self._resolve
         for process in self.processes.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -246,7 +254,6 @@ class Pods:
             password=PASSWORDS[user],
             decode_responses=True,
             socket_timeout=5,
-            address_remap=lambda address: (self.addresses.get(address[0], address[0]), PORT),
             **(more if self.tls else {}),
         )
 

@@ -164,6 +164,14 @@ agreed() {
   ! echo "$_check" | grep -q "Nodes don't agree\|still in handshake"
 }
 wait_for "all nodes to agree on who owns which slot" agreed
+# Nothing can be moved from a shard that is down, and nothing may be given away that it holds.
+down() { table | awk '$3 ~ /fail/ && $5 > 0 { print $1 }'; }
+none_down() { [ -z "$(down)" ]; }
+for id in $(down); do
+  wanted_id "$id" || hopeless "node $id is down and owns slots: no key can be moved from it." \
+    "Bring its pod back, or let a replica take over, and run again"
+done
+wait_for "all masters to be in reach" none_down
 # Finishes slots that a killed run left open. It never takes slots from a master that is down.
 unfinished() { echo "$1" | grep -q 'slots are open\|slots in .* state\|Not all .* slots are covered'; }
 if unfinished "$(manage check "$SEED" 2>&1)"; then
@@ -200,8 +208,6 @@ WEIGHTS=; leaving=0
 for row in $(table | awk '$5 > 0 { print $1 "," $3 "," $2 "," $5 }'); do
   id=${row%%,*}
   for master in $MASTERS; do [ "$(id_of "$master")" != "$id" ] || continue 2; done
-  case $row in *fail*) hopeless "node $id is down and owns slots: no key can be moved from it." \
-    "Bring its pod back, or let a replica take over, and run again" ;; esac
   WEIGHTS="$WEIGHTS $id=0"; leaving=$((leaving + ${row##*,}))
 done
 
