@@ -21,9 +21,13 @@ followed() {
 is_master || exit 0
 here INFO replication | grep -q '^slave[0-9]*:.*state=online' || exit 0 # nobody to hand over to
 any_sentinel PING >/dev/null || exit 0                                 # nobody to see to it
-# From here on nothing is acknowledged that the next master might not have. `CLIENT PAUSE` would
-# hold the Sentinels' PUBLISH as well, and with it their commands.
-here CONFIG SET min-replicas-to-write 1000 >/dev/null
+# From here on nothing is acknowledged that the next master might not have, and nothing is sent that
+# one replica gets and another does not: then they follow the next master without a full copy. Sent
+# are expired keys (a pause ends that), pings, and what Sentinels publish; a pause would also hold
+# that, and behind it their commands, so they may not publish here. They know masters from elsewhere.
+here ACL SETUSER sentinel -publish >/dev/null
+here CONFIG SET min-replicas-to-write 1000 repl-ping-replica-period 3600 >/dev/null
+here CLIENT PAUSE 60000 WRITE >/dev/null
 until followed; do
   in_time || exit 0
   sleep 0.05
