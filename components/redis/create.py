@@ -8,6 +8,7 @@ from components.cluster.base import Cluster
 from components.redis import topology as model
 from components.redis.component import Redis
 from components.redis.replicated import Replicated
+from components.redis.sharded import Sharded
 from components.redis.standalone import Standalone
 
 
@@ -23,4 +24,6 @@ def create(
         return Standalone(name, cluster, topology, guard)
     if isinstance(topology, model.Replicated):
         return Replicated(name, cluster, topology, guard)
+    if isinstance(topology, model.Sharded):
+        return Sharded(name, cluster, topology, guard)
     raise NotImplementedError(f"redisTopology {topology.topology!r} has no component")
