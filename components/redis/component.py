@@ -40,6 +40,10 @@ class Redis(pulumi.ComponentResource):
     """URL of Prometheus metrics, of every pod behind its Service."""
     ca_certificate: pulumi.Output[str]
     """PEM of the authority that servers are checked against; no secret."""
+    members: list[list[str]]
+    """DNS names of the pods of each shard; one shard without sharding."""
+    ready: pulumi.Resource
+    """Once it is made, Redis takes writes."""
     basis: tuple[pulumi.Resource, ...]
     """What every pod needs: account, TLS, access, and who may connect to it."""
 
@@ -79,7 +83,7 @@ class Redis(pulumi.ComponentResource):
             ),
         )
         self._first: pulumi.Resource = guard
-        self._first = self.add(parts.namespace(namespace))
+        self._first = self.add(parts.namespace(namespace, topology.pod_security))
         self.account = self.add(parts.service_account(namespace))
         self.policies = [self.add(body) for body in parts.network_policies(topology)]
         self.tls = self.add(

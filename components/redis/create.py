@@ -5,6 +5,7 @@ from __future__ import annotations
 import pulumi
 
 from components.cluster.base import Cluster
+from components.redis import monitoring
 from components.redis import topology as model
 from components.redis.component import Redis
 from components.redis.replicated import Replicated
@@ -15,11 +16,20 @@ from components.redis.standalone import Standalone
 def create(
     name: str, cluster: Cluster, topology: model.RedisTopology, guard: pulumi.Resource
 ) -> Redis:
-    """Redis as `topology` asks; nothing of it before `guard`.
+    """Redis as `topology` asks, watched and backed up; nothing of it before `guard`.
 
     Raises:
         NotImplementedError: no component is known for the topology.
     """
+    redis = _component(name, cluster, topology, guard)
+    count = sum(map(len, redis.members))
+    redis.add_all(monitoring.objects(topology, count))
+    return redis
+
+
+def _component(
+    name: str, cluster: Cluster, topology: model.RedisTopology, guard: pulumi.Resource
+) -> Redis:
     if isinstance(topology, model.Standalone):
         return Standalone(name, cluster, topology, guard)
     if isinstance(topology, model.Replicated):

@@ -22,9 +22,9 @@ GRACE_SECONDS: Final = 90
 # --- the installation ----------------------------------------------------------------------------
 
 
-def namespace(name: str) -> Object:
-    """The namespace, which takes restricted pods only."""
-    standard = {"pod-security.kubernetes.io/enforce": "restricted"}
+def namespace(name: str, pod_security: str) -> Object:
+    """The namespace, which takes only pods of that Pod Security Standard."""
+    standard = {"pod-security.kubernetes.io/enforce": pod_security}
     return {
         "apiVersion": "v1",
         "kind": "Namespace",

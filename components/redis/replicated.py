@@ -54,7 +54,8 @@ class Replicated(Redis):
         namespace = topology.namespace
         self.server = self._servers()
         self.sentinel = self._sentinels(self.server)
-        self.proxy = self._proxy(self.sentinel)
+        self.ready = self._proxy(self.sentinel)
+        self.members = [names.server_hosts(topology.replicas + 1, namespace)]
         for workload in (names.SERVER, names.SENTINEL, names.PROXY):
             self.add(parts.disruption_budget(workload, namespace))
         for service, port in ((names.WRITE, names.REDIS_PORT), (names.READ, names.READ_PORT)):

@@ -82,7 +82,8 @@ class Sharded(Redis):
             self.add(parts.config_map(LAYOUT, namespace, layout_script)),
         )
         proxy_config = proxy.config_map(namespace)
-        self.proxy = self.add(
+        self.members = shard_hosts(topology)
+        self.ready = self.add(
             proxy.deployment(topology, self.annotations(proxy_config["data"])),
             # It is ready once it knows who owns which slot.
             self.layout,

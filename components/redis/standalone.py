@@ -33,7 +33,8 @@ class Standalone(Redis):
             ready=parts.run("redis-ready.sh"),
         )
         port = {"redis": names.REDIS_PORT}
-        self.server = self.add(
+        self.members = [names.server_hosts(1, namespace)]
+        self.ready = self.add(
             parts.redis_set(topology, 1, container, self.annotations({**files, **scripts})),
             *self.add_all(parts.claims(topology, 1)),
             self.add(parts.config_map(names.CONFIG, namespace, files)),

@@ -61,6 +61,20 @@ class Client(BaseModel):
     labels: Mapping[str, str]
 
 
+class Place(BaseModel):
+    """One of the places of an active-active Redis: its name, and the host of its API."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    api: str
+
+    @property
+    def databases(self) -> str:
+        """What follows a database's name in its host: `.db-paris.example.com`."""
+        return f".db{self.api.removeprefix('api')}"
+
+
 class Backup(BaseModel):
     """Where backups go.
 
@@ -126,6 +140,11 @@ class RedisTopology(BaseModel):
     """Rules and scraping as custom resources of the Prometheus Operator."""
     allow_data_loss: bool = False
     """Consent to a change that loses data."""
+
+    @property
+    def pod_security(self) -> str:
+        """The Pod Security Standard that every pod passes."""
+        return "restricted"
 
     @property
     def replicas_of_a_master(self) -> int:
@@ -415,8 +434,12 @@ class ActiveActive(RedisTopology):
     memory: Annotated[int, Field(ge=1024, le=1_048_576)] = 4096
     nodes: Annotated[int, Field(ge=3, le=35)] = 3
     """Pods of the Redis Enterprise cluster in this place."""
+    place: str = ""
+    """This place: `name=FQDN of its API`, like `london=api-london.example.com`."""
     peers: tuple[str, ...] = ()
-    """The other places: `name=FQDN of its API`, like `paris=api-paris.example.com`."""
+    """The other places, in the same form."""
+    cluster_password: str = Field(default="", repr=False)
+    """By which the places administer each other; the same in all of them."""
     licence: str = Field(default="", repr=False)
     """The licence of Redis Enterprise, its text."""
 
@@ -427,13 +450,26 @@ class ActiveActive(RedisTopology):
             raise ValueError(f"an even quorum can split; give {value - 1} or {value + 1}")
         return value
 
+    @property
+    def pod_security(self) -> str:
+        """Pods are the operator's, which does not promise the restricted standard."""
+        return "baseline"
+
+    @property
+    def here(self) -> Place:
+        """`place`, parsed."""
+        return _place(self.place)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """All places by name, this one too."""
+        return tuple(sorted(map(_place, (self.place, *self.peers)), key=lambda p: p.name))
+
     @field_validator("peers")
     @classmethod
     def _name_places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for text in value:
-            name, _, host = text.partition("=")
-            if not re.fullmatch(_DNS_LABEL, name) or "." not in host:
-                raise ValueError(f"{text!r} is not of the form name=api.example.com")
+            _place(text)
         return value
 
     @model_validator(mode="after")
@@ -445,7 +481,19 @@ class ActiveActive(RedisTopology):
             )
         if not self.peers:
             raise ValueError(
-                "redisPeers is empty: active-active needs another place, name=api.example.com"
+                "redisPeers is empty: active-active needs another place, name=api-name.example.com"
+            )
+        if not self.place:
+            raise ValueError("redisPlace is empty: name this place, name=api-name.example.com")
+        _place(self.place)
+        if len({place.name for place in self.places}) <= len(self.peers):
+            raise ValueError(
+                f"redisPlace {self.place!r} and redisPeers {list(self.peers)!r} name a place twice"
+            )
+        if len(self.cluster_password) < 16:
+            raise ValueError(
+                "redisClusterPassword is too short: give all places the same one of 16 or more "
+                "letters, pulumi config set --secret redisClusterPassword"
             )
         return self
 
@@ -532,6 +580,13 @@ def impossible(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _place(text: str) -> Place:
+    name, _, host = text.partition("=")
+    if not re.fullmatch(_DNS_LABEL, name) or not re.fullmatch(r"api[-.][a-z0-9.-]*[a-z0-9]", host):
+        raise ValueError(f"{text!r} is not of the form name=api-name.example.com")
+    return Place(name=name, api=host)
+
+
 def _client(text: str) -> Client:
     found = _CLIENT.fullmatch(text)
     labels = (found and found["labels"]) or ""
@@ -553,6 +608,6 @@ def _line(values: Mapping[str, Any], problem: Mapping[str, Any]) -> str:
     if problem["type"] == "extra_forbidden":
         topology = values.get(alias("topology"))
         return f"{name} is set, but redisTopology is {topology!r}, which does not use it; remove it"
-    secret = name in (alias("backup_secret_key"), alias("licence"))
+    secret = name in map(alias, ("backup_secret_key", "licence", "cluster_password"))
     shown = "a secret" if secret else repr(values.get(name))
     return f"{name} is {shown}: {message[:1].lower()}{message[1:]}"
