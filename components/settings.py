@@ -37,7 +37,7 @@ _OWNERS = {
     "sandbox": "sandbox",
 }
 _KUBERNETES = r"^v?1\.\d+\.\d+$"
-_SECRETS = ("userPassword", "redisBackupSecretKey", "redisLicence")
+_SECRETS = ("userPassword", "redisBackupSecretKey", "redisLicence", "redisClusterPassword")
 
 
 class SettingsError(ValueError):
@@ -153,8 +153,12 @@ class Settings(BaseModel):
     """Redis, sharded: milliseconds of silence after which a node counts as failing."""
     redis_nodes: int = 3
     """Redis, active-active: pods of the Redis Enterprise cluster, odd."""
+    redis_place: str = ""
+    """Redis, active-active: this place, `name=FQDN of its API`."""
     redis_peers: tuple[str, ...] = ()
     """Redis, active-active: the other places, `name=FQDN of its API`."""
+    redis_cluster_password: str = Field(default="", repr=False)
+    """Redis, active-active: by which places administer each other; one for all (secret)."""
     redis_licence: str = Field(default="", repr=False)
     """Redis, active-active: the licence of Redis Enterprise, its text (secret)."""
     redis_backup_url: str = ""

@@ -92,8 +92,20 @@ def test_no_redis_and_its_topologies():
     assert parse({}) is None
     assert parse({"redisTopology": "none", "redisShards": 1}) is None
     assert isinstance(parse({"redisTopology": "standalone"}), Standalone)
-    licensed = {"redisLicence": "text", "redisPeers": ("paris=api-paris.example.com",)}
+    licensed = {
+        "redisLicence": "text",
+        "redisPlace": "london=api-london.example.com",
+        "redisPeers": ("paris=api-paris.example.com",),
+        "redisClusterPassword": "one-for-all-places",
+    }
     assert parse({"redisTopology": "active-active", **licensed}) is not None
+    for missing, value in licensed.items():
+        with pytest.raises(TopologyError, match=missing):
+            parse({"redisTopology": "active-active", **licensed, missing: type(value)()})
+    with pytest.raises(TopologyError, match="name a place twice"):
+        parse(
+            {"redisTopology": "active-active", **licensed, "redisPlace": licensed["redisPeers"][0]}
+        )
 
 
 @given(
