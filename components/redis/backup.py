@@ -11,8 +11,6 @@ import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-import pulumi
-
 from components.redis import config, images, names, parts
 from components.redis.component import Redis, digest
 from components.redis.monitoring import BACKUP
@@ -36,12 +34,9 @@ _REMOTE: Final = "store"
 _TRIES: Final = 3
 
 
-def protect(redis: Redis, members: Sequence[Sequence[str]], *ready: pulumi.Resource) -> None:
-    """Register the backup of a Redis, and the restore that its topology asks for, after `ready`.
-
-    `members` are the DNS names of the pods of each shard.
-    """
-    topology = redis.topology
+def protect(redis: Redis) -> None:
+    """Register the backup of a Redis, and the restore that its topology asks for."""
+    topology, members = redis.topology, redis.members
     backup = topology.backup
     if backup is None:
         return
@@ -61,7 +56,7 @@ def protect(redis: Redis, members: Sequence[Sequence[str]], *ready: pulumi.Resou
     ]
     redis.add(cron_job(topology, backup, members), *needed)
     if topology.restore_backup:
-        redis.add(restore_job(topology, backup, members), *needed, *ready)
+        redis.add(restore_job(topology, backup, members), *needed, redis.ready)
 
 
 def store_policy(namespace: str) -> Object:

@@ -41,7 +41,7 @@ class Redis(pulumi.ComponentResource):
     ca_certificate: pulumi.Output[str]
     """PEM of the authority that servers are checked against; no secret."""
     members: list[list[str]]
-    """DNS names of the pods of each shard; one shard without sharding."""
+    """DNS names of the pods of each shard; one shard without sharding, none of an operator's."""
     ready: pulumi.Resource
     """Once it is made, Redis takes writes."""
     basis: tuple[pulumi.Resource, ...]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pulumi
 
 from components.cluster.base import Cluster
-from components.redis import monitoring
+from components.redis import backup, monitoring
 from components.redis import topology as model
+from components.redis.active_active import ActiveActive
 from components.redis.component import Redis
 from components.redis.replicated import Replicated
 from components.redis.sharded import Sharded
@@ -22,8 +23,9 @@ def create(
         NotImplementedError: no component is known for the topology.
     """
     redis = _component(name, cluster, topology, guard)
-    count = sum(map(len, redis.members))
-    redis.add_all(monitoring.objects(topology, count))
+    if redis.members:
+        redis.add_all(monitoring.objects(topology, sum(map(len, redis.members))))
+        backup.protect(redis)
     return redis
 
 
@@ -36,4 +38,6 @@ def _component(
         return Replicated(name, cluster, topology, guard)
     if isinstance(topology, model.Sharded):
         return Sharded(name, cluster, topology, guard)
+    if isinstance(topology, model.ActiveActive):
+        return ActiveActive(name, cluster, topology, guard)
     raise NotImplementedError(f"redisTopology {topology.topology!r} has no component")
