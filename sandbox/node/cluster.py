@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import network
-from sandbox.api import MERGE_PATCH, ApiError, Client
+from sandbox.api import MERGE_PATCH, ApiError, Client, Object
 from sandbox.node import configs, machines, objects, plan, preflight, processes
 from sandbox.node.commands import NodeError, run
 from sandbox.node.plan import Node
@@ -153,22 +153,31 @@ def readiness(client: Client, layout: Layout, state: State) -> Iterator[tuple[st
 
 def _publish_dns(client: Client, octet: int) -> bool:
     """Create the Service and the pod of CoreDNS; whether the pod has its address."""
-    pod = objects.dns_pod(processes.STAND_IN_NODE)
-    for path, content in ((_SERVICES, objects.dns_service(octet)), (_PODS, pod)):
-        try:
-            client.request("POST", path, content)
-        except ApiError as error:
-            if error.code != HTTPStatus.CONFLICT:
-                # The service account of a new cluster is not there yet.
-                return False
-    path = f"{_PODS}/{objects.DNS_POD}"
-    found = client.request("GET", path)
-    if found["status"].get("phase") != "Running":
+    _ensure(client, _SERVICES, objects.dns_service(octet))
+    found = _ensure(client, _PODS, objects.dns_pod(processes.STAND_IN_NODE))
+    if (found.get("status") or {}).get("phase") != "Running":
         return False
     wanted = objects.dns_pod_status(octet)
     if found["status"].get("podIP") != wanted["status"]["podIP"]:
-        client.request("PATCH", f"{path}/status", wanted, MERGE_PATCH)
+        path = f"{_PODS}/{objects.DNS_POD}/status"
+        client.request("PATCH", path, wanted, MERGE_PATCH)
     return True
+
+
+def _ensure(client: Client, path: str, wanted: Object) -> Object:
+    """The object as it is on the server, created if it is not there; {} if it can't be yet."""
+    try:
+        return client.request("GET", f"{path}/{wanted['metadata']['name']}")
+    except ApiError as error:
+        if error.code != HTTPStatus.NOT_FOUND:
+            raise
+    try:
+        return client.request("POST", path, wanted)
+    except ApiError as error:
+        # The service account or the priority class of a new cluster is not there yet.
+        if error.code != HTTPStatus.FORBIDDEN:
+            raise
+        return {}
 
 
 def _healthy(address: str, port: int) -> Check:

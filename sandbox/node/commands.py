@@ -28,7 +28,7 @@ def run(command: Sequence[str], text: str = "") -> str:
 def inside(namespace: str, mounts: Path | None = None) -> list[str]:
     """What comes before a command that is to run in a network (and mount) namespace.
 
-    Not `ip netns exec`, which hides the cgroup mounts.
+    Not `ip netns exec`, which hides the cgroup mounts. The first word is an absolute path.
     """
-    command = ["nsenter", f"--net={NETWORK_NAMESPACES / namespace}"]
+    command = ["/usr/bin/env", "nsenter", f"--net={NETWORK_NAMESPACES / namespace}"]
     return [*command, f"--mount={mounts}"] if mounts else command

@@ -53,6 +53,8 @@ snapshotter = "overlayfs"
 sandbox = {text(pause)}
 
 [plugins."io.containerd.cri.v1.runtime"]
+# Root in a virtual machine or container of its own may lack CAP_SYS_RESOURCE.
+restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 tolerate_missing_hugetlb_controller = true
 disable_hugetlb_controller = true

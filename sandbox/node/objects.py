@@ -15,7 +15,10 @@ SIMULATED_TAINT = {"key": LABEL, "value": SIMULATED, "effect": "NoSchedule"}
 
 
 def node(of: Node) -> dict[str, Any]:
-    """The Node object that a kubelet finds when it registers: its pods' range is fixed by it."""
+    """The Node object that a kubelet finds when it registers: its pods' range is fixed by it.
+
+    Its addresses are there at once, as kube-router does not wait for them.
+    """
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -28,6 +31,12 @@ def node(of: Node) -> dict[str, Any]:
             },
         },
         "spec": {"podCIDR": str(of.pods), "podCIDRs": [str(of.pods)]},
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": of.address},
+                {"type": "Hostname", "address": of.name},
+            ]
+        },
     }
 
 
