@@ -62,7 +62,7 @@ def beds() -> Iterator[Bed]:
     """A bed on a sandbox that is started for it."""
     with tempfile.TemporaryDirectory(prefix="benchmark-redis-") as folder:
         root = Path(folder)
-        options = SandboxOptions("benchmark-redis", 0, data_dir=root / "sandbox", real_nodes=_NODES)
+        options = SandboxOptions("benchmark-redis", 1, data_dir=root / "sandbox", real_nodes=_NODES)
         sandbox: RunningSandbox = controlplane.start(options, say)
         try:
             cluster.load_images(nodes_of(sandbox), say)

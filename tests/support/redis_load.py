@@ -27,7 +27,7 @@ from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import MovedError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import MovedError, OutOfMemoryError, ReadOnlyError
 from redis.retry import Retry
 
 FIELDS = ("kind", "worker", "number", "sent", "done", "ok", "reign", "error")
@@ -195,7 +195,8 @@ def work(worker: Worker, target: Target, log: Path, stopped: Callable[[], bool])
                 else:
                     answered = target.write_confirmed(worker.key(number), str(number))
                     error = "" if answered else UNCONFIRMED
-            except (RedisError, OSError) as problem:
+            # Anything: redis-py's cluster client lets some out that are no errors of Redis.
+            except Exception as problem:
                 error = f"{type(problem).__name__}: {problem}"[:120]
             done = time.time()
             line = (
