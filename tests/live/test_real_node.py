@@ -242,8 +242,9 @@ def test_testinfra_looks_into_a_pod(
         f"kubectl://a?namespace={NAMESPACE}&container=main&kubeconfig={kubectl.kubeconfig}"
     )
     assert host.file("/proc/1/cmdline").content_string.startswith("python3")
-    assert host.check_output("hostname") == "a"
-    assert not host.file("/root").is_socket
+    assert host.check_output("cat /etc/hostname") == "a"
+    assert host.file("/etc/hosts").contains(address(pods["a"]))
+    assert not host.file("/etc/hosts").contains(address(pods["b"]))
 
 
 # --- volumes -------------------------------------------------------------------------------------
