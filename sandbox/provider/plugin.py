@@ -28,6 +28,7 @@ from provider.readiness import (
 )
 from provider.rpc import (
     Call,
+    Change,
     Difference,
     Engine,
     Failure,
@@ -203,6 +204,9 @@ class KubernetesPlugin(Plugin):
             ),
         )
         found = difference.without_ignored(found, call.ignore_changes)
+        if annotation(new, "pulumi.com/replaceUnready") == "true" and new["kind"] == "Job":
+            # Of the last known state; the official provider reads the live one.
+            found += [] if judge(live).ready else [Change("metadata.name", "update", replace=True)]
         name = live["metadata"].get("name")
         wanted = metadata if isinstance(metadata, dict) else {}
         same_place = wanted.get("name") == name and (

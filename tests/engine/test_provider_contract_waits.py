@@ -167,6 +167,18 @@ def test_a_job_that_gave_up_is_an_error_at_once(kubernetes: Plugin, namespace: s
     assert resource.id == f"{namespace}/x"
 
 
+def test_a_job_that_gave_up_is_replaced_where_it_says_so(kubernetes: Plugin, namespace: str):
+    """https://www.pulumi.com/registry/packages/kubernetes/installation-configuration/#annotations"""
+    resource = kubernetes.resource("kubernetes:batch/v1:Job")
+    body = job(namespace, pod=HELD, activeDeadlineSeconds=1)
+    with pytest.raises(InitFailed):
+        resource.create(body)
+    assert not resource.diff(body).some
+    difference = resource.diff(annotated(body, replaceUnready="true"))
+    assert difference.replaces
+    assert difference.delete_before_replace
+
+
 def test_a_pod_is_created_once_it_is_ready(kubernetes: Plugin, cluster: Cluster, namespace: str):
     """provider/pkg/await/pod.go."""
     spec = {"containers": [{"name": "main", "image": "example.org/none"}], **HELD}
