@@ -112,11 +112,10 @@ def _hierarchies() -> list[Path]:
     """Folders of the mounted hierarchies: one of version 2, or one for each set of controllers."""
     if is_unified():
         return [ROOT]
+    # A controller has further names as symbolic links. In `unified`, of version 2 beside the
+    # others, runc makes containers' cgroups, too.
     return sorted(
-        folder
-        for folder in ROOT.iterdir()
-        # A controller has further names as symbolic links; `unified` is watched by systemd alone.
-        if folder.is_dir() and not folder.is_symlink() and folder.name != "unified"
+        folder for folder in ROOT.iterdir() if folder.is_dir() and not folder.is_symlink()
     )
 
 

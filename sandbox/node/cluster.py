@@ -144,11 +144,13 @@ def readiness(client: Client, layout: Layout, state: State) -> Iterator[tuple[st
     for address in proxies:
         yield f"kube-proxy of {address} is ready", _healthy(address, configs.PROXY_HEALTH_PORT)
     for node in nodes:
+        # Its Node is Ready for a while after its loss.
+        yield f"the kubelet of {node.name} listens", _listens(node.address, configs.KUBELET_PORT)
         policies = _healthy(node.address, configs.POLICY_HEALTH_PORT)
         yield f"network policies of {node.name} are enforced", policies
     yield "the DNS pod stands", lambda: _publish_dns(client, state.octet)
     dns = str(plan.dns_address(state.octet))
-    yield "the DNS Service answers", lambda: network.answers(dns, 53)
+    yield "the DNS Service answers", _listens(dns, 53)
 
 
 def _publish_dns(client: Client, octet: int) -> bool:
@@ -178,6 +180,10 @@ def _ensure(client: Client, path: str, wanted: Object) -> Object:
         if error.code != HTTPStatus.FORBIDDEN:
             raise
         return {}
+
+
+def _listens(address: str, port: int) -> Check:
+    return lambda: network.answers(address, port)
 
 
 def _healthy(address: str, port: int) -> Check:

@@ -16,7 +16,7 @@ from sandbox.node import plan
 from sandbox.node.plan import Node
 
 DOMAIN = "cluster.local"
-PROXY_HEALTH_PORT, POLICY_HEALTH_PORT = 10256, 20244
+KUBELET_PORT, PROXY_HEALTH_PORT, POLICY_HEALTH_PORT = 10250, 10256, 20244
 
 
 def containerd(node: Node, runc: Path, cni: tuple[Path, ...], pause: str) -> str:
@@ -109,6 +109,7 @@ def kubelet(node: Node, certificate: str, key: str, authority: str) -> str:
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
             "address": node.address,
+            "port": KUBELET_PORT,
             "healthzBindAddress": "127.0.0.1",
             "readOnlyPort": 0,
             "authentication": {

@@ -18,6 +18,7 @@ from sandbox.node.plan import CONTROL_PLANE, Node
 _BRIDGE, _UPLINK, _HOST_PORT = "br0", "eth0", "host"
 # Folders that the kubelet and containerd write to wherever the rest of their data is.
 _PRIVATE = ("/run", "/var/lib", "/var/log")
+_KUBELET = "/var/lib/kubelet"
 # What the kubelet would set for all of this host (its check of them passes so), and that a pod does
 # not see.
 _SYSCTLS = {
@@ -151,6 +152,10 @@ def _add_mounts(node: Node) -> None:
     # Mounts of pods reach one another inside the namespace and never leave it.
     lines = ["mount --make-rshared /"]
     lines += [f"mount -t tmpfs -o mode=0755 tmpfs {folder}" for folder in _PRIVATE]
+    # Its sockets are far down there, and a path to a socket is short.
+    node.kubelet.mkdir(mode=0o700, exist_ok=True)
+    lines.append(f"mkdir {_KUBELET}")
+    lines.append(f"mount --bind {shlex.quote(str(node.kubelet))} {_KUBELET}")
     for name, value in _SYSCTLS.items():
         path = values / name.replace("/", ".")
         path.parent.mkdir(exist_ok=True)

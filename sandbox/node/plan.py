@@ -108,6 +108,11 @@ class Node:
         """Socket of its containerd."""
         return self.folder / "containerd.sock"
 
+    @property
+    def kubelet(self) -> Path:
+        """What its kubelet keeps, pods' scratch volumes too: its /var/lib/kubelet."""
+        return self.folder / "kubelet"
+
     def config(self, file: str) -> Path:
         """A file that its processes read."""
         return self.folder / "config" / file

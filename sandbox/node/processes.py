@@ -150,7 +150,6 @@ def _kubelet(node: Node) -> Part:
                 f"--kubeconfig={layout.kubeconfig(node.user)}",
                 f"--hostname-override={node.name}",
                 f"--node-ip={node.address}",
-                f"--root-dir={node.folder / 'kubelet'}",
             ],
         ),
     )
