@@ -192,8 +192,9 @@ class Redis(pulumi.ComponentResource):
 
     def _uri(self, user: str, endpoint: str) -> pulumi.Output[str]:
         password = getattr(self.access, access.password_field(user))
+        # Not `concat`, which fails where a refresh has no password yet.
         return pulumi.Output.secret(
-            pulumi.Output.concat("rediss://", user, ":", password, "@", endpoint, "/0")
+            password.apply(lambda value: f"rediss://{user}:{value}@{endpoint}/0")
         )
 
 

@@ -29,7 +29,7 @@ class Standalone(Redis):
         scripts = {name: parts.script(name) for name in _SCRIPTS}
         container = parts.redis_container(
             topology,
-            parts.run("redis-data.sh", "redis-standalone.sh"),
+            parts.run("redis-standalone.sh"),
             ready=parts.run("redis-ready.sh"),
         )
         port = {"redis": names.REDIS_PORT}
