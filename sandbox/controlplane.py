@@ -133,6 +133,7 @@ def start(
         state = State.load(folder)
         fresh = state is None
         if state is None:
+            cluster.check_new(options.real_nodes)
             state = _create(options, layout, progress)
         else:
             _check_same(options, state)

@@ -28,6 +28,11 @@ def check(count: int, folder: Path) -> None:
     preflight.check(count, folder, tools.find)
 
 
+def check_new(count: int) -> None:
+    """Raise NodeError unless this machine can run so many real nodes beside what it runs now."""
+    preflight.check_watches(count)
+
+
 def parts(layout: Layout, state: State) -> tuple[Part, ...]:
     """The processes of real nodes, in the order in which they start."""
     return processes.parts(layout, state)

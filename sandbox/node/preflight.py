@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -20,6 +21,8 @@ _COMMANDS = {
     "unshare": "util-linux",
 }
 _KMSG = Path("/dev/kmsg")
+_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+_WATCHERS_OF_A_SANDBOX, _WATCHERS_OF_A_NODE = 16, 10
 # sun_path of unix(7) with its last byte, and what containerd adds to its socket's path.
 _LONGEST_SOCKET = 107 - len(".ttrpc")
 
@@ -76,3 +79,34 @@ def check(real_nodes: int, folder: Path, find: Callable[[str], Path]) -> None:
         )
     for tool in TOOLS:
         find(tool)
+
+
+def check_watches(real_nodes: int) -> None:
+    """Raise NodeError when so many new nodes would lack inotify instances, without which they die.
+
+    All processes of a user share them, and each node's have about ten.
+    """
+    if not real_nodes:
+        return
+    allowed = int(_INSTANCES.read_text())
+    needed = _WATCHERS_OF_A_SANDBOX + _WATCHERS_OF_A_NODE * real_nodes
+    used = _watchers()
+    if used + needed > allowed:
+        raise NodeError(
+            f"real_nodes: found {real_nodes}, which needs {needed} inotify instances, but {used} "
+            f"of {allowed} are taken; allow more until the next boot: "
+            f"sudo sysctl fs.inotify.max_user_instances={used + needed + allowed}"
+        )
+
+
+def _watchers() -> int:
+    """How many inotify instances root's processes have."""
+    count = 0
+    for folder in Path("/proc").glob("[0-9]*/fd"):
+        with contextlib.suppress(OSError):
+            if folder.stat().st_uid != 0:
+                continue
+            for descriptor in folder.iterdir():
+                with contextlib.suppress(OSError):
+                    count += str(descriptor.readlink()) == "anon_inode:inotify"
+    return count

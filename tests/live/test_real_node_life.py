@@ -142,7 +142,10 @@ def test_killed_parts_are_named_and_start_again_under_a_container_that_runs_on(
     after = pids(sandbox)
     assert {part for part in after if after[part] != before[part]} == set(killed)
     assert container_id(kubectl, "one") == running
-    assert kubectl.run("exec", "one", "--", "echo", "alive").strip() == "alive"
+    eventually(
+        lambda: kubectl.try_("exec", "one", "--", "true").returncode == 0,
+        "the new kubelet knows the pod",
+    )
     up(kubectl, "two")
     assert cli.main(["logs", "kubelet-real-0", *arguments]) == 0
     assert "kubelet-real-0.log" in capsys.readouterr().out

@@ -89,6 +89,20 @@ def test_a_folder_with_too_long_a_path_for_sockets_is_refused():
         check(folder=folder * 2)
 
 
+def test_nodes_for_which_inotify_instances_lack_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    limit = tmp_path / "max_user_instances"
+    limit.write_text("128\n")
+    monkeypatch.setattr(preflight, "_INSTANCES", limit)
+    monkeypatch.setattr(preflight, "_watchers", lambda: 82)
+    preflight.check_watches(3)
+    preflight.check_watches(0)
+    refused = r"real_nodes: found 4, .*needs 56 .* 82 of 128 .*: sudo sysctl .*_instances=266"
+    with pytest.raises(NodeError, match=refused):
+        preflight.check_watches(4)
+
+
 def test_the_command_says_it_in_one_line_and_makes_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
