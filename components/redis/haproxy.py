@@ -21,7 +21,8 @@ def haproxy_cfg(servers: Sequence[str], *, required_replicas: int, read_lag: int
 
     `servers` are DNS names of all Redis pods. A server gets writes while it says that it is the
     master and has `required_replicas` in reach; it gets reads while it is a replica that heard its
-    master at most `read_lag` seconds ago. With no such replica, reads go to the master.
+    master at most `read_lag` seconds ago. With no such replica, reads go to a master, also one that
+    may take no writes now.
     """
     master = r"role:master\r\nconnected_slaves:\d+\r\n"
     if required_replicas:
@@ -72,11 +73,14 @@ def haproxy_cfg(servers: Sequence[str], *, required_replicas: int, read_lag: int
             "frontend read",
             f"  bind :{names.READ_PORT}",
             "  use_backend replicas if { nbsrv(replicas) gt 0 }",
-            "  default_backend master",
+            "  use_backend master if { nbsrv(master) gt 0 }",
+            "  default_backend alone",
             "",
             *_backend("master", "first", master, servers),
             "",
             *_backend("replicas", "leastconn", replica, servers),
+            "",
+            *_backend("alone", "first", "role:master", servers),
             "",
             "frontend status",
             "  mode http",

@@ -120,11 +120,20 @@ def test_only_a_replica_that_is_not_behind_gets_reads():
     assert not found.search(info(role="master", connected_slaves=0, min_slaves_good_slaves=0))
 
 
+def test_with_nobody_else_a_master_is_read_that_may_take_no_writes():
+    cfg = haproxy_cfg(["a"], required_replicas=1, read_lag=10)
+    found = expected(cfg, "alone")
+    assert found.search(info(role="master", connected_slaves=0, min_slaves_good_slaves=0))
+    assert not found.search(replica())
+    order = ["use_backend replicas if", "use_backend master if", "default_backend alone"]
+    assert [line for line in order if line in cfg.split("frontend read")[1]] == order
+
+
 def test_no_password_is_in_the_proxys_configuration():
     cfg = haproxy_cfg(names.server_hosts(3, "redis"), required_replicas=1, read_lag=10)
     assert 'send "AUTH health ${HEALTH_PASSWORD}\\r\\n"' in cfg
-    assert cfg.count("check-ssl verify required ca-file") == 2
-    assert cfg.count("server redis-2 redis-2.redis-nodes.redis.svc.cluster.local:6379") == 2
+    assert cfg.count("check-ssl verify required ca-file") == 3
+    assert cfg.count("server redis-2 redis-2.redis-nodes.redis.svc.cluster.local:6379") == 3
 
 
 # --- pods ----------------------------------------------------------------------------------------

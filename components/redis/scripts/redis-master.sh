@@ -32,6 +32,13 @@ master_by_sentinels() {
   done | grep . | sort | uniq -c | sort -rn | awk 'NR == 1 { print $2 }'
 }
 
+# Whether a Sentinel is about to replace the master.
+failover_in_progress() {
+  for _sentinel in $SENTINELS; do
+    cli "$_sentinel" "$SENTINEL_PORT" SENTINEL MASTER "$MASTER_NAME" 2>/dev/null || true
+  done | grep -q failover_in_progress
+}
+
 # Host of another server that is a master; of several the one with the most replicas.
 master_by_role() {
   for _server in $SERVERS; do

@@ -9,16 +9,20 @@ set -eu
 . "${SCRIPTS:-/etc/redis/scripts}/redis-master.sh"
 OWN=$DATA/redis.conf
 
-# Sentinels call this server the master, so it stopped and they have not missed it yet. With its log
-# it knows every write that it acknowledged; without, a replica knows more. Prints the new master;
-# nothing when there is no replica to take over.
+# Sentinels call this server the master, so it stopped and they have not missed it yet, or are about
+# to replace it. With its log it knows every write that it acknowledged; without, a replica knows
+# more. Prints the new master; nothing when this server is to be the master still.
 replaced() {
-  [ ! -e "$LOG/appendonly.aof.manifest" ] || return 0
   end=$(($(date +%s) + 60))
   while [ "$(date +%s)" -lt "$end" ]; do
     now=$(master_by_sentinels)
-    [ "$now" = "$ANNOUNCE_HOST" ] || { echo "$now"; return 0; }
-    case $(any_sentinel SENTINEL FAILOVER "$MASTER_NAME" 2>&1) in *NOGOODSLAVE*) return 0 ;; esac
+    [ -z "$now" ] || [ "$now" = "$ANNOUNCE_HOST" ] || { echo "$now"; return 0; }
+    promoted=$(master_by_role)
+    [ -z "$promoted" ] || { echo "$promoted"; return 0; }
+    if ! failover_in_progress; then
+      [ ! -e "$LOG/appendonly.aof.manifest" ] || return 0
+      case $(any_sentinel SENTINEL FAILOVER "$MASTER_NAME" 2>&1) in *NOGOODSLAVE*) return 0 ;; esac
+    fi
     sleep 0.5
   done
 }

@@ -25,6 +25,10 @@ if [ ! -e "$OWN" ]; then
     echo "sentinel announce-ip $ANNOUNCE_HOST"
     echo "sentinel announce-port ${ANNOUNCE_PORT:-$SENTINEL_PORT}"
     echo "sentinel monitor $MASTER_NAME $master $PORT $QUORUM"
+    # Also one that follows nobody: taken for a replica that it should be, it is made one.
+    for server in $SERVERS; do
+      [ "$server" = "$master" ] || echo "sentinel known-replica $MASTER_NAME $server $PORT"
+    done
     echo "sentinel down-after-milliseconds $MASTER_NAME $DOWN_AFTER"
     echo "sentinel failover-timeout $MASTER_NAME $FAILOVER_TIMEOUT"
     echo "sentinel parallel-syncs $MASTER_NAME 1"
