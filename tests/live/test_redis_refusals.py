@@ -102,7 +102,8 @@ def test_a_strangers_namespace_gets_no_connection(bed: Bed):
         inside = bed.in_clients("python3", "-c", code)
     finally:
         bed.kubectl("delete", "namespace", STRANGERS, "--wait=true")
-    assert (outside.strip(), inside.strip()) == ("no answer", "connected")
+    assert inside.strip() == "connected"
+    assert outside.strip() in ("no answer", "[Errno 111] Connection refused")
 
 
 def bed_host(bed: Bed) -> tuple[str, int]:
