@@ -118,7 +118,7 @@ def database_password(cluster_password: str) -> str:
 def enterprise_cluster(topology: Topology) -> Object:
     """The RedisEnterpriseCluster (REC) of this place."""
     here = topology.here
-    size = {"memory": f"{topology.memory}Mi", "cpu": str(topology.cpus)}
+    size = {"memory": f"{topology.memory}Mi", "cpu": f"{int(topology.cpus * 1000)}m"}
     volume: Object = {"enabled": topology.persistence != "none"}
     if volume["enabled"]:
         volume["volumeSize"] = f"{topology.storage}Gi"

@@ -224,7 +224,7 @@ def deployment(topology: Sharded, annotations: Mapping[str, Any]) -> Object:
         "command": ["envoy"],
         "args": [
             *("-c", f"{_CONFIG_PATH}/{CONFIG_FILE}"),
-            *("--concurrency", str(topology.cpus)),
+            *("--concurrency", str(max(1, int(topology.cpus)))),
             *("--drain-time-s", str(_DRAIN_SECONDS)),
             "--disable-hot-restart",
         ],

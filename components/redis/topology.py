@@ -113,7 +113,8 @@ class RedisTopology(BaseModel):
     version: str = images.DEFAULT_REDIS
     memory: Annotated[int, Field(ge=128, le=1_048_576)] = 1024
     """Limit of each Redis container."""
-    cpus: Annotated[int, Field(ge=1, le=128)] = 1
+    cpus: Annotated[float, Field(ge=0.1, le=128)] = 1
+    """Requested, not a limit; the setting takes whole ones."""
     maxmemory: Annotated[int, Field(ge=0)] = 0
     """What data may take of `memory`; 0 derives it, see `maxmemory_mib`."""
     persistence: Persistence = "aof"
@@ -195,7 +196,7 @@ class RedisTopology(BaseModel):
 
         redis.conf advises 2 or 3 of 4 cores and 6 of 8, and no more than 8.
         """
-        return 1 if self.cpus < 4 else min(self.cpus * 3 // 4, 8)
+        return 1 if self.cpus < 4 else min(int(self.cpus) * 3 // 4, 8)
 
     @property
     def image(self) -> str:

@@ -36,7 +36,7 @@ from components.settings import Settings
         ("replicated", "redisMaxmemory", 800, "redisMaxmemory is 800, .* at most 720 MiB"),
         ("standalone", "redisMemory", 64, "redisMemory is 64: .* 128"),
         ("standalone", "redisMemory", "1Gi", "redisMemory is '1Gi': .* valid integer"),
-        ("standalone", "redisCpus", 0, "redisCpus is 0: .* 1"),
+        ("standalone", "redisCpus", 0, "redisCpus is 0: .* 0.1"),
         ("standalone", "redisStorage", 0, "redisStorage is 0: .* 1"),
         ("standalone", "redisPersistence", "yes", "redisPersistence is 'yes': .* 'none', 'rdb'"),
         ("standalone", "redisEvictionPolicy", "lru", "redisEvictionPolicy is 'lru': .*noeviction"),
