@@ -33,6 +33,7 @@ TOPOLOGY = Sharded(
     namespace="redis-sharded",
     version=OLD,
     memory=192,
+    cpus=0.2,
     storage=1,
     clients=(CLIENTS,),
     shards=3,
