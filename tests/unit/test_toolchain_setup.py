@@ -259,7 +259,7 @@ from toolchain.pins import GoSource, Tool
 source = GoSource(Path(sys.argv[1]), "example.org/hello/cmd/hello", "main.version")
 tools = {name: Tool(name, "1.2.3", source=source) for name in ["hello"]}
 command_line.TOOLS = {**command_line.TOOLS, **tools}
-command_line._wanted = lambda sandbox: list(tools.values())
+command_line._wanted = lambda **_: list(tools.values())
 command_line.PLUGINS = ()
 sys.exit(command_line.main(["setup"]))
 """
@@ -482,7 +482,7 @@ def test_a_package_that_is_not_installed_is_named(publisher: Publisher) -> None:
 @pytest.fixture
 def one_tool(source: GoSource, monkeypatch: pytest.MonkeyPatch) -> Tool:
     tool = hello(source)
-    monkeypatch.setattr(command_line, "_wanted", lambda sandbox: [tool])
+    monkeypatch.setattr(command_line, "_wanted", lambda **_: [tool])
     monkeypatch.setattr(command_line, "PLUGINS", ())
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     return tool
@@ -553,10 +553,14 @@ def test_the_sandbox_is_for_linux(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], system: str
 ) -> None:
     monkeypatch.setattr(command_line, "this_platform", lambda: Platform(system, "arm64"))
-    names = {tool.name for tool in command_line._wanted(sandbox=True)}
-    assert ("kwok" in names) is (system == "linux")
+    names = {tool.name for tool in command_line._wanted(sandbox=True, real_nodes=True)}
+    assert ("kwok" in names) is ("kubelet" in names) is (system == "linux")
     assert ("is for Linux" in capsys.readouterr().out) is (system == "darwin")
-    assert "kwok" not in {tool.name for tool in command_line._wanted(sandbox=False)}
+    alone = {tool.name for tool in command_line._wanted(sandbox=True, real_nodes=False)}
+    assert ("kwok" in alone) is (system == "linux")
+    assert "kubelet" not in alone
+    none = {tool.name for tool in command_line._wanted(sandbox=False, real_nodes=False)}
+    assert not {"kwok", "kubelet"} & none
 
 
 # The pins
