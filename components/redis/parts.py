@@ -197,11 +197,14 @@ def container_security() -> Object:
     }
 
 
-def resources(memory_mib: int, cpus: float, *, limit_cpus: bool = False) -> Object:
-    """Requests, and the limit of memory at the same size, so that it is never overcommitted."""
-    cpu = f"{int(cpus * 1000)}m"
-    limits = {"memory": f"{memory_mib}Mi", **({"cpu": cpu} if limit_cpus else {})}
-    return {"requests": {"memory": f"{memory_mib}Mi", "cpu": cpu}, "limits": limits}
+def resources(memory_mib: int, cpus: float, *, limit_cpus: int = 0) -> Object:
+    """Requests, and the limit of memory at the same size, so that it is never overcommitted.
+
+    `limit_cpus` 0 is no limit of CPUs.
+    """
+    memory = f"{memory_mib}Mi"
+    limits = {"memory": memory, **({"cpu": str(limit_cpus)} if limit_cpus else {})}
+    return {"requests": {"memory": memory, "cpu": f"{int(cpus * 1000)}m"}, "limits": limits}
 
 
 def spread(component: str, *more: str) -> Object:
@@ -320,7 +323,8 @@ def redis_container(
             {"name": name, "containerPort": port}
             for name, port in (ports or {"redis": names.REDIS_PORT}).items()
         ],
-        "resources": resources(topology.memory, topology.cpus),
+        # A quarter is kept for it, for it is rarely busy; one CPU more is for a child that saves.
+        "resources": resources(topology.memory, topology.cpus / 4, limit_cpus=topology.cpus + 1),
         "livenessProbe": probe(run("redis-alive.sh"), period=10, failures=6),
         "readinessProbe": probe(ready, period=2, failures=2),
         "securityContext": container_security(),
