@@ -197,13 +197,13 @@ def container_security() -> Object:
     }
 
 
-def resources(memory_mib: int, cpus: float, *, limit_cpus: int = 0) -> Object:
+def resources(memory_mib: int, cpus: float, *, limit_cpus: float = 0) -> Object:
     """Requests, and the limit of memory at the same size, so that it is never overcommitted.
 
     `limit_cpus` 0 is no limit of CPUs.
     """
     memory = f"{memory_mib}Mi"
-    limits = {"memory": memory, **({"cpu": str(limit_cpus)} if limit_cpus else {})}
+    limits = {"memory": memory, **({"cpu": f"{int(limit_cpus * 1000)}m"} if limit_cpus else {})}
     return {"requests": {"memory": memory, "cpu": f"{int(cpus * 1000)}m"}, "limits": limits}
 
 

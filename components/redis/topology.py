@@ -114,7 +114,7 @@ class RedisTopology(BaseModel):
     memory: Annotated[int, Field(ge=128, le=1_048_576)] = 1024
     """Limit of each Redis container."""
     cpus: Annotated[float, Field(ge=0.1, le=128)] = 1
-    """Requested, not a limit; the setting takes whole ones."""
+    """What a Redis may use, and one more for a child that saves; a quarter is requested."""
     maxmemory: Annotated[int, Field(ge=0)] = 0
     """What data may take of `memory`; 0 derives it, see `maxmemory_mib`."""
     persistence: Persistence = "aof"
