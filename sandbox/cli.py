@@ -65,7 +65,7 @@ def _status(arguments: argparse.Namespace) -> int:
             print(f"{'':<24}   last line: {part.hint or '(empty)'}")
     if not status.healthy:
         names = ", ".join(part.name for part in status.dead)
-        print(f"not running: {names}; restart: python -m sandbox start --name {status.name}")
+        print(f"not running: {names}; restart: {status.restart}")
     return 0 if status.healthy else 1
 
 

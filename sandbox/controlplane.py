@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -94,11 +95,15 @@ class PartStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """A sandbox's processes; `parts` is empty when there is no such sandbox."""
+    """A sandbox's processes; `parts` is empty when there is no such sandbox.
+
+    `restart` is the command that starts its dead parts again, with the options it has.
+    """
 
     name: str
     data_dir: Path
     parts: tuple[PartStatus, ...] = ()
+    restart: str = ""
 
     @property
     def exists(self) -> bool:
@@ -202,7 +207,22 @@ def status(name: str, data_dir: Path | None = None) -> Status:
                 hint,
             )
         )
-    return Status(state.name, folder, tuple(found))
+    return Status(state.name, folder, tuple(found), _restart(state, data_dir))
+
+
+def _restart(state: State, data_dir: Path | None) -> str:
+    defaults = SandboxOptions()
+    words = ["python -m sandbox start --name", state.name]
+    if data_dir is not None:
+        words += ["--data-dir", shlex.quote(str(data_dir))]
+    for option, found, default in (
+        ("--nodes", state.nodes, defaults.nodes),
+        ("--admission-delay", state.admission_delay, defaults.admission_delay),
+        ("--real-nodes", state.real_nodes, defaults.real_nodes),
+    ):
+        if found != default:
+            words += [option, str(found)]
+    return " ".join(words)
 
 
 def _preflight(options: SandboxOptions, folder: Path) -> None:

@@ -99,9 +99,7 @@ def _running(arguments: argparse.Namespace) -> RunningSandbox:
         return RunningSandbox(status.name, status.data_dir)
     if status.exists:
         dead = ", ".join(part.name for part in status.dead)
-        raise SandboxError(
-            f"not running: {dead}; restart: python -m sandbox start --name {arguments.name}"
-        )
+        raise SandboxError(f"not running: {dead}; restart: {status.restart}")
     return controlplane.start(
         SandboxOptions(arguments.name, data_dir=arguments.data_dir),
         lambda line: print(line, file=sys.stderr),
