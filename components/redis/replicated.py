@@ -86,11 +86,11 @@ class Replicated(Redis):
             environment=member_environment(topology, names.NODES),
         )
         return self.add(
-            # Who the others are is asked anew by each start, so another number of them is no
-            # reason to restart those that run.
             parts.redis_set(topology, count, container, self.annotations({**files, **scripts})),
             *self.add_all(parts.claims(topology, count)),
-            self.add(parts.config_map(names.CONFIG, namespace, files)),
+            self.add(
+                parts.config_map(names.CONFIG, namespace, {**files, **members_file(topology)})
+            ),
             self.add(parts.config_map(names.SCRIPTS, namespace, scripts)),
             self.add(
                 parts.service(
@@ -112,7 +112,9 @@ class Replicated(Redis):
         return self.add(
             sentinel_set(topology, annotations),
             server,
-            self.add(parts.config_map(_SENTINEL_CONFIG, namespace, files)),
+            self.add(
+                parts.config_map(_SENTINEL_CONFIG, namespace, {**files, **members_file(topology)})
+            ),
             self.add(parts.config_map(_SENTINEL_FILES, namespace, scripts)),
             self.add(
                 parts.service(
@@ -144,15 +146,22 @@ class Replicated(Redis):
 
 
 def member_environment(topology: Topology, headless: str) -> list[Object]:
-    """What the scripts know of the others: see redis-node.sh."""
-    namespace = topology.namespace
-    values = {
-        "ANNOUNCE_HOST": f"$(POD_NAME).{names.service_host(headless, namespace)}",
-        "SERVERS": " ".join(names.server_hosts(topology.replicas + 1, namespace)),
-        "SENTINELS": " ".join(names.sentinel_hosts(topology.sentinels, namespace)),
-        "MASTER_NAME": MASTER_NAME,
-    }
-    return [{"name": name, "value": value} for name, value in values.items()]
+    """What the scripts know of their own pod: see redis-node.sh."""
+    host = f"$(POD_NAME).{names.service_host(headless, topology.namespace)}"
+    return [
+        {"name": "ANNOUNCE_HOST", "value": host},
+        {"name": "MASTER_NAME", "value": MASTER_NAME},
+    ]
+
+
+def members_file(topology: Topology) -> dict[str, str]:
+    """What the scripts know of all pods, for a ConfigMap: see redis-master.sh.
+
+    They read it each time, so another number of pods is no reason to restart those that run.
+    """
+    servers = names.server_hosts(topology.replicas + 1, topology.namespace)
+    sentinels = names.sentinel_hosts(topology.sentinels, topology.namespace)
+    return {"members": f"SERVERS='{' '.join(servers)}'\nSENTINELS='{' '.join(sentinels)}'\n"}
 
 
 def sentinel_set(topology: Topology, annotations: Mapping[str, Any]) -> Object:

@@ -218,7 +218,18 @@ def test_the_sentinels_settings():
     }
     assert body["spec"]["replicas"] == 5 and variables["QUORUM"] == "3"
     assert variables["DOWN_AFTER"] == "8000" and variables["FAILOVER_TIMEOUT"] == "32000"
-    assert len(variables["SENTINELS"].split()) == 5
+
+
+def test_another_number_of_pods_restarts_none_of_those_that_run():
+    def template(topology: Replicated) -> Any:
+        environment = replicated.member_environment(topology, names.NODES)
+        container = parts.redis_container(topology, [], ready=[], environment=environment)
+        return parts.redis_set(topology, topology.replicas + 1, container, {})["spec"]["template"]
+
+    assert template(Replicated(replicas=3)) == template(Replicated(replicas=4))
+    file = replicated.members_file(Replicated(replicas=4, sentinels=5))["members"]
+    servers, sentinels = file.splitlines()
+    assert len(servers.split()) == 5 and len(sentinels.split()) == 5
 
 
 # --- who may connect -----------------------------------------------------------------------------

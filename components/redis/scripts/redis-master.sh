@@ -1,5 +1,9 @@
-# Functions that find the master; to be sourced. Environment as in redis-node.sh.
+# Functions that find the master; to be sourced. Environment as in redis-node.sh; SERVERS and
+# SENTINELS may be in the file `members` beside the configuration.
 # shellcheck shell=sh
+CONFIG=${CONFIG:-/etc/redis/config}
+# shellcheck disable=SC1091 # made by the component
+[ ! -e "$CONFIG/members" ] || . "$CONFIG/members"
 PORT=${REDIS_PORT:-6379}
 SENTINEL_PORT=${SENTINEL_PORT:-26379}
 
