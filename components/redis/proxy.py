@@ -17,12 +17,14 @@ Object = dict[str, Any]
 CONFIG_NAME: Final = "redis-proxy"
 """The ConfigMap of Envoy's configuration."""
 CONFIG_FILE: Final = "envoy.json"
+ALIVE_PATH: Final = "/alive"
 _CONFIG_PATH: Final = "/etc/envoy"
 _ADMIN_PORT: Final = 9901
 _MEMORY_MIB: Final = 256
 _TYPES: Final = "type.googleapis.com/envoy.extensions"
-# How old what the proxy knows of slots may be; a redirection makes it ask at once.
-_REFRESH: Final = "10s"
+# How old what the proxy knows of nodes may be; a redirection makes it ask at once. It asks nodes
+# that it knows, so it must not sleep while all of them get other addresses in turn.
+_REFRESH: Final = "1s"
 _DRAIN_SECONDS: Final = 5
 # Each user's own way in: what a user may do is decided by Redis, which the proxy signs in to as
 # that user.
@@ -156,12 +158,24 @@ def _shards(name: str, seed: str, port: int, user: str, tls_path: str) -> Object
             "typed_config": {
                 "@type": f"{_TYPES}.clusters.redis.v3.RedisClusterConfig",
                 "cluster_refresh_rate": _REFRESH,
+                "cluster_refresh_timeout": "2s",
                 "redirect_refresh_interval": "0.5s",
                 "redirect_refresh_threshold": 1,
                 "failure_refresh_threshold": 1,
             },
         },
         "load_assignment": _endpoints(name, seed, port),
+        # A connection with TLS, no more: who is alive, for the check of the proxy itself.
+        "health_checks": [
+            {
+                "timeout": "2s",
+                "interval": "2s",
+                "no_traffic_interval": "2s",
+                "unhealthy_threshold": 2,
+                "healthy_threshold": 1,
+                "tcp_health_check": {},
+            }
+        ],
         "typed_extension_protocol_options": {
             "envoy.filters.network.redis_proxy": {
                 "@type": f"{_TYPES}.filters.network.redis_proxy.v3.RedisProtocolOptions",
@@ -174,7 +188,11 @@ def _shards(name: str, seed: str, port: int, user: str, tls_path: str) -> Object
 
 
 def _status_listener(address: Object) -> Object:
-    """Readiness and metrics of the administration interface, and nothing else of it."""
+    """Readiness and metrics of the administration interface, and nothing else of it.
+
+    `ALIVE_PATH` fails while no node is in reach. Envoy resolves the seed once, at its start: when
+    all nodes came back with other addresses at once, only a new start finds them.
+    """
     routes = [
         {"match": {"path": path}, "route": {"cluster": "admin"}}
         for path in ("/ready", "/stats/prometheus")
@@ -188,9 +206,18 @@ def _status_listener(address: Object) -> Object:
         },
         "http_filters": [
             {
+                "name": "envoy.filters.http.health_check",
+                "typed_config": {
+                    "@type": f"{_TYPES}.filters.http.health_check.v3.HealthCheck",
+                    "pass_through_mode": False,
+                    "cluster_min_healthy_percentages": {way: {"value": 1} for way, *_ in _WAYS},
+                    "headers": [{"name": ":path", "string_match": {"exact": ALIVE_PATH}}],
+                },
+            },
+            {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": f"{_TYPES}.filters.http.router.v3.Router"},
-            }
+            },
         ],
     }
     return {
@@ -239,10 +266,15 @@ def deployment(topology: Sharded, annotations: Mapping[str, Any]) -> Object:
             "periodSeconds": 2,
             "failureThreshold": 2,
         },
-        "livenessProbe": {
+        "startupProbe": {
             "httpGet": {"path": "/ready", "port": "status"},
-            "periodSeconds": 10,
-            "failureThreshold": 6,
+            "periodSeconds": 2,
+            "failureThreshold": 150,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": ALIVE_PATH, "port": "status"},
+            "periodSeconds": 5,
+            "failureThreshold": 4,
         },
         # No endpoint any more before connections are closed.
         "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}},

@@ -155,10 +155,30 @@ def shard_set(topology: Topology, shard: int, annotations: dict[str, Any]) -> Ob
         spec["template"]["metadata"]["labels"],
     ):
         labels.update(own)
-    # Copies of the same data apart first, then all pods: a majority of masters on one node would
-    # leave nobody to promote replicas when it is lost.
-    spec["template"]["spec"] |= parts.spread(names.SERVER, SHARD)
+    spec["template"]["spec"] |= {**parts.spread(names.SERVER, SHARD), **_apart(own)}
     return body
+
+
+def _apart(shard: Object) -> Object:
+    """Copies of the same data on different nodes first, then all pods.
+
+    A majority of masters on one node would leave nobody to promote replicas when it is lost.
+    """
+
+    def term(weight: int, **more: str) -> Object:
+        labels = {**names.selector(names.SERVER), **more}
+        return {
+            "weight": weight,
+            "podAffinityTerm": {
+                "labelSelector": {"matchLabels": labels},
+                "topologyKey": "kubernetes.io/hostname",
+            },
+        }
+
+    terms = [term(100, **shard), term(1)]
+    return {
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": terms}}
+    }
 
 
 def layout_job(topology: Topology) -> Object:

@@ -134,6 +134,22 @@ def test_who_may_enter(envoy: Envoy):
         envoy.get("/quitquitquit")
 
 
+def test_it_tells_when_it_has_lost_all_nodes(pods: Pods, envoy: Envoy):
+    eventually(lambda: envoy.client().set("a", "b"))
+    eventually(lambda: envoy.get("/alive") is not None)
+    for name in list(pods.processes):
+        pods.kill(name)
+
+    def lost() -> bool:
+        try:
+            envoy.get("/alive")
+        except urllib.error.HTTPError as error:
+            return error.code == 503
+        return False
+
+    eventually(lost)
+
+
 def test_it_follows_failover_and_scaling(pods: Pods, envoy: Envoy):
     eventually(lambda: envoy.client().set("a", "b"))
     client = envoy.client()

@@ -202,6 +202,10 @@ in_step() {
   for host in $HOSTS; do wait_for "$host to be in step with its master" linked "$host"; done
 }
 
+all_ok() {
+  for _node in $HOSTS; do [ "$(cluster_field "$_node" cluster_state)" = ok ] || return 1; done
+}
+
 # --- slots to where they belong -----------------------------------------------------------------
 
 WEIGHTS=; leaving=0
@@ -231,11 +235,16 @@ if [ "$leaving" -gt 0 ] || [ "$spread" -gt $# ]; then
         "Raise the memory of the shards or keep more of them. Nothing was moved"
   done
   in_step # a shard may refuse writes, moved keys too, while it has no replica
+  # A node that has just joined takes no keys before it finds the cluster well.
+  wait_for "all nodes to find the cluster ok" all_ok
   say "moving slots: $leaving leave shards that are not wanted, spread of the others $spread"
   # shellcheck disable=SC2086
-  manage rebalance "$SEED" --cluster-use-empty-masters --cluster-threshold 0.01 \
-    --cluster-pipeline 100 --cluster-timeout 60000 ${WEIGHTS:+--cluster-weight $WEIGHTS} |
-    awk '/^(\[ERR|\*\*\*|ERR|Moving [0-9]+ slots)/ { print }'
+  {
+    manage rebalance "$SEED" --cluster-use-empty-masters --cluster-threshold 0.01 \
+      --cluster-pipeline 100 --cluster-timeout 60000 ${WEIGHTS:+--cluster-weight $WEIGHTS} 2>&1 ||
+      echo "*** stopped"
+  } | awk '/^(\[ERR|\*\*\*|ERR)/ { print; bad = 1 } /^Moving [0-9]+ slots/ { print }
+           END { exit bad }' || fail "not all slots could be moved; the next try goes on"
   settled() { agreed && ! unfinished "$_check"; }
   wait_for "the moves to be known everywhere" settled
   for weight in $WEIGHTS; do
@@ -266,7 +275,7 @@ done
 # --- as wanted ------------------------------------------------------------------------------------
 
 in_step
-complete() { [ "$(cluster_field "$SEED" cluster_state)" = ok ] && agreed; }
+complete() { all_ok && agreed; }
 wait_for "the cluster to be ok" complete
 table | awk '$5 > 0 { print $1, $5 " slots" }'
 say "the cluster is as wanted"
