@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,34 @@ def test_a_network_policy_refuses_a_stranger_and_lets_in_whom_it_names(
     eventually(lambda: fetch(kubectl, "outsider", url, within=STRANGER) == "a", "it is let in")
 
 
+def test_a_pod_that_may_reach_the_dns_alone_reaches_it_alone(
+    kubectl: Kubectl, pods: dict[str, dict[str, Any]]
+):
+    dns = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+    }
+    kubectl.apply(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "names-only", "namespace": NAMESPACE},
+            "spec": {
+                "podSelector": {"matchLabels": {"app": "b"}},
+                "policyTypes": ["Egress"],
+                "egress": [{"to": [dns], "ports": [{"protocol": "UDP", "port": 53}]}],
+            },
+        }
+    )
+    url = f"http://{address(pods['a'])}:8080"
+    eventually(lambda: fetch(kubectl, "b", url, 1.0) == "", "it reaches no pod")
+    code = "import socket; print(socket.gethostbyname('kubernetes.default.svc.cluster.local'))"
+    found = kubectl.get("service", "kubernetes", "-n", "default")["spec"]["clusterIP"]
+    assert execute(kubectl, "b", "python3", "-c", code) == found
+    kubectl.run("delete", "networkpolicy", "names-only", "-n", NAMESPACE)
+    eventually(lambda: fetch(kubectl, "b", url) == "a", "it reaches pods again")
+
+
 def test_a_pod_is_cut_off_and_mended(
     kubectl: Kubectl, pods: dict[str, dict[str, Any]], network: Network
 ):
@@ -378,6 +407,86 @@ def test_simulated_pods_go_where_they_are_tolerated_and_real_ones_stay_away(
     assert names["played"] == "sandbox-0"
     assert names["free"].startswith("real-")
     kubectl.run("delete", "pod", "played", "free", "-n", NAMESPACE)
+
+
+def test_this_host_reaches_pods_and_services(kubectl: Kubectl, pods: dict[str, dict[str, Any]]):
+    kubectl.apply(service("open", {"app": "b"}))
+    cluster_ip = kubectl.get("service", "open", "-n", NAMESPACE)["spec"]["clusterIP"]
+
+    def here(url: str) -> str:
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            return ""
+
+    assert here(f"http://{address(pods['b'])}:8080") == "b"
+    eventually(lambda: here(f"http://{cluster_ip}") == "b", "the Service answers this host")
+
+
+def test_the_api_server_asks_a_webhook_of_a_simulated_deployment(
+    kubectl: Kubectl, pods: dict[str, dict[str, Any]]
+):
+    hook = "played-hook"
+    template = pod(hook)
+    template["spec"]["nodeSelector"] = {"ml-platform/node": "simulated"}
+    template["spec"]["tolerations"] = [{"operator": "Exists"}]
+    kubectl.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": hook, "namespace": NAMESPACE},
+            "spec": {
+                "selector": {"matchLabels": {"app": hook}},
+                "template": {"metadata": {"labels": {"app": hook}}, "spec": template["spec"]},
+            },
+        },
+        service(hook, {"app": hook}, ports=[{"port": 443, "targetPort": 8443}]),
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": hook},
+            "webhooks": [
+                {
+                    "name": "validate.example.org",
+                    "clientConfig": {
+                        "service": {"namespace": NAMESPACE, "name": hook, "port": 443}
+                    },
+                    "rules": [
+                        {
+                            "apiGroups": [""],
+                            "apiVersions": ["v1"],
+                            "operations": ["CREATE"],
+                            "resources": ["configmaps"],
+                        }
+                    ],
+                    "objectSelector": {"matchLabels": {"admitted-by": hook}},
+                    "failurePolicy": "Fail",
+                    "sideEffects": "None",
+                    "admissionReviewVersions": ["v1"],
+                }
+            ],
+        },
+    )
+    asked = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "asked", "namespace": NAMESPACE, "labels": {"admitted-by": hook}},
+    }
+    eventually(
+        lambda: kubectl.try_("create", "-f", "-", text=json.dumps(asked)).returncode == 0,
+        "the webhook answers",
+    )
+    kubectl.run("delete", "deployment", hook, "-n", NAMESPACE)
+    asked["metadata"]["name"] = "refused"
+    eventually(
+        lambda: (
+            "failed calling webhook"
+            in kubectl.try_("create", "--dry-run=server", "-f", "-", text=json.dumps(asked)).stderr
+        ),
+        "the webhook is gone with its Deployment",
+    )
+    kubectl.run("delete", "validatingwebhookconfiguration", hook)
 
 
 def test_status_names_each_part_of_a_node(real_sandbox: RunningSandbox):
