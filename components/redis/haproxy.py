@@ -6,23 +6,23 @@ TLS goes through to Redis untouched; only health checks look inside. They sign i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from components.redis import config, names
 
 PASSWORD_VARIABLE = "HEALTH_PASSWORD"  # noqa: S105 - the name of a variable
 _CONNECTIONS = 4000
+# The most pods that there may be: a master and 16 replicas.
+_SLOTS = 17
 # The shortest reply to `INFO replication`, a lone master's, has 355 bytes.
 _REPLY_BYTES = 300
 
 
-def haproxy_cfg(servers: Sequence[str], *, required_replicas: int, read_lag: int) -> str:
+def haproxy_cfg(host: str, *, required_replicas: int, read_lag: int) -> str:
     """Two entries: the master, and the replicas.
 
-    `servers` are DNS names of all Redis pods. A server gets writes while it says that it is the
-    master and has `required_replicas` in reach; it gets reads while it is a replica that heard its
-    master at most `read_lag` seconds ago. With no such replica, reads go to a master, also one that
-    may take no writes now.
+    `host` is a DNS name of all Redis pods; a new one is found by it. A server gets writes while it
+    says that it is the master and has `required_replicas` in reach; it gets reads while it is a
+    replica that heard its master at most `read_lag` seconds ago. With no such replica, reads go to
+    a master, also one that may take no writes now.
     """
     master = r"role:master\r\nconnected_slaves:\d+\r\n"
     if required_replicas:
@@ -58,7 +58,8 @@ def haproxy_cfg(servers: Sequence[str], *, required_replicas: int, read_lag: int
             "  timeout client 12h",
             "  timeout server 12h",
             "",
-            # A pod that comes back has another address.
+            # Pods are asked for, not listed: one that comes back has another address, and a new one
+            # may be the next master.
             "resolvers cluster",
             "  parse-resolv-conf",
             "  accepted_payload_size 8192",
@@ -76,11 +77,11 @@ def haproxy_cfg(servers: Sequence[str], *, required_replicas: int, read_lag: int
             "  use_backend master if { nbsrv(master) gt 0 }",
             "  default_backend alone",
             "",
-            *_backend("master", "first", master, servers),
+            *_backend("master", "first", master, host),
             "",
-            *_backend("replicas", "leastconn", replica, servers),
+            *_backend("replicas", "leastconn", replica, host),
             "",
-            *_backend("alone", "first", "role:master", servers),
+            *_backend("alone", "first", "role:master", host),
             "",
             "frontend status",
             "  mode http",
@@ -97,7 +98,7 @@ def haproxy_cfg(servers: Sequence[str], *, required_replicas: int, read_lag: int
     )
 
 
-def _backend(name: str, balance: str, expected: str, servers: Sequence[str]) -> list[str]:
+def _backend(name: str, balance: str, expected: str, host: str) -> list[str]:
     return [
         f"backend {name}",
         f"  balance {balance}",
@@ -110,8 +111,8 @@ def _backend(name: str, balance: str, expected: str, servers: Sequence[str]) -> 
         f"  tcp-check expect min-recv {_REPLY_BYTES} rstring '{expected}'",
         "  default-server check check-ssl verify required "
         f"ca-file {config.TLS_PATH}/ca.crt inter 1s fastinter 250ms downinter 500ms fall 2 rise 1 "
-        "on-marked-down shutdown-sessions resolvers cluster init-addr last,libc,none",
-        *(f"  server redis-{n} {host}:{names.REDIS_PORT}" for n, host in enumerate(servers)),
+        "on-marked-down shutdown-sessions resolvers cluster init-addr none",
+        f"  server-template redis- {_SLOTS} {host}:{names.REDIS_PORT}",
     ]
 
 

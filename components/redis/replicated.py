@@ -132,7 +132,7 @@ class Replicated(Redis):
         topology, namespace = self._topology, self._topology.namespace
         files = {
             "haproxy.cfg": haproxy_cfg(
-                names.server_hosts(topology.replicas + 1, namespace),
+                names.service_host(names.NODES, namespace),
                 required_replicas=topology.required_replicas,
                 read_lag=topology.read_lag,
             )
@@ -171,6 +171,8 @@ def sentinel_set(topology: Topology, annotations: Mapping[str, Any]) -> Object:
         "QUORUM": str(topology.majority),
         "DOWN_AFTER": str(topology.down_after),
         "FAILOVER_TIMEOUT": str(max(4 * topology.down_after, 20_000)),
+        # As many follow the next master at once as it needs for writes; the others are read.
+        "PARALLEL_SYNCS": str(max(topology.required_replicas, 1)),
     }
     container: Object = {
         "name": "sentinel",

@@ -98,19 +98,19 @@ def replica(status: str = "up", last: int = 0, syncing: int = 0, down: int | Non
 
 
 def test_only_a_master_with_enough_replicas_gets_writes():
-    found = expected(haproxy_cfg(["a"], required_replicas=2, read_lag=10), "master")
+    found = expected(haproxy_cfg("a", required_replicas=2, read_lag=10), "master")
 
     def master(good: int) -> str:
         return info(role="master", connected_slaves=4, min_slaves_good_slaves=good, slave0="x")
 
     assert [good for good in range(12) if found.search(master(good))] == list(range(2, 12))
     assert not found.search(replica())
-    alone = expected(haproxy_cfg(["a"], required_replicas=0, read_lag=10), "master")
+    alone = expected(haproxy_cfg("a", required_replicas=0, read_lag=10), "master")
     assert alone.search(info(role="master", connected_slaves=0, master_failover_state="no"))
 
 
 def test_only_a_replica_that_is_not_behind_gets_reads():
-    found = expected(haproxy_cfg(["a"], required_replicas=1, read_lag=10), "replicas")
+    found = expected(haproxy_cfg("a", required_replicas=1, read_lag=10), "replicas")
     assert found.search(replica(last=0)) and found.search(replica(last=10))
     assert not found.search(replica(last=11)) and not found.search(replica(last=100))
     assert not found.search(replica(syncing=1))
@@ -121,7 +121,7 @@ def test_only_a_replica_that_is_not_behind_gets_reads():
 
 
 def test_with_nobody_else_a_master_is_read_that_may_take_no_writes():
-    cfg = haproxy_cfg(["a"], required_replicas=1, read_lag=10)
+    cfg = haproxy_cfg("a", required_replicas=1, read_lag=10)
     found = expected(cfg, "alone")
     assert found.search(info(role="master", connected_slaves=0, min_slaves_good_slaves=0))
     assert not found.search(replica())
@@ -130,10 +130,10 @@ def test_with_nobody_else_a_master_is_read_that_may_take_no_writes():
 
 
 def test_no_password_is_in_the_proxys_configuration():
-    cfg = haproxy_cfg(names.server_hosts(3, "redis"), required_replicas=1, read_lag=10)
+    cfg = haproxy_cfg("redis-nodes.redis.svc.cluster.local", required_replicas=1, read_lag=10)
     assert 'send "AUTH health ${HEALTH_PASSWORD}\\r\\n"' in cfg
     assert cfg.count("check-ssl verify required ca-file") == 3
-    assert cfg.count("server redis-2 redis-2.redis-nodes.redis.svc.cluster.local:6379") == 3
+    assert cfg.count("server-template redis- 17 redis-nodes.redis.svc.cluster.local:6379") == 3
 
 
 # --- pods ----------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ class Replicas(Pods):
             "QUORUM": str(self.topology.majority),
             "DOWN_AFTER": str(DOWN_AFTER),
             "FAILOVER_TIMEOUT": "20000",
+            "PARALLEL_SYNCS": "1",
         }
 
     def pod(self, name: str, *, empty: bool = False) -> None:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs one Sentinel. Environment as in redis-node.sh, and QUORUM, DOWN_AFTER, FAILOVER_TIMEOUT
-# (milliseconds). A Sentinel keeps its view in its configuration, which outlives its container.
+# Runs one Sentinel. Environment as in redis-node.sh, and QUORUM, DOWN_AFTER and FAILOVER_TIMEOUT
+# (milliseconds), PARALLEL_SYNCS. A Sentinel keeps its view in its configuration, which outlives its container.
 set -eu
 . "${SCRIPTS:-/etc/redis/scripts}/redis-master.sh"
 DATA=${DATA:-/data}
@@ -31,7 +31,7 @@ if [ ! -e "$OWN" ]; then
     done
     echo "sentinel down-after-milliseconds $MASTER_NAME $DOWN_AFTER"
     echo "sentinel failover-timeout $MASTER_NAME $FAILOVER_TIMEOUT"
-    echo "sentinel parallel-syncs $MASTER_NAME 1"
+    echo "sentinel parallel-syncs $MASTER_NAME $PARALLEL_SYNCS"
     echo "sentinel auth-user $MASTER_NAME sentinel"
     echo "sentinel auth-pass $MASTER_NAME $(cat "$ACCESS/sentinel")"
     echo "sentinel sentinel-user sentinel"
