@@ -41,7 +41,7 @@ CLIENTS: str = "clients"
 """The namespace of the pod that clients run in; a topology must let it in."""
 POD: str = "load"
 _STACK = "redis"
-_TIMEOUT = 240.0
+_TIMEOUT = 120.0
 _LOG, _SOURCE, _PACKAGES = "/log", "/source", "/packages"
 
 

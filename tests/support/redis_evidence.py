@@ -156,7 +156,7 @@ def judge(
         masters=max(by_keys.values(), default=0),
         overlaps=tuple(overlaps(attempts)),
         lost_seconds=round(max((ends[a.reign] - a.done for a in lost), default=0.0), 3),
-        errors=dict(Counter(a.error.partition(":")[0] for a in attempts if a.error).most_common()),
+        errors=dict(Counter(_sort(a.error) for a in attempts if a.error).most_common()),
     )
 
 
@@ -179,6 +179,12 @@ def table(found: Iterable[Evidence]) -> str:
 def as_json(found: Iterable[Evidence]) -> str:
     """The evidence with all its details."""
     return json.dumps([asdict(e) for e in found], indent=1) + "\n"
+
+
+def _sort(error: str) -> str:
+    """The sort of an error: its type, and Redis's own word where redis-py has none."""
+    kind, _, text = error.partition(": ")
+    return f"{kind} {text.split(maxsplit=1)[0]}" if kind == "ResponseError" and text else kind
 
 
 def _by(attempts: Iterable[Attempt], key: Any) -> list[tuple[str, list[Attempt]]]:

@@ -14,6 +14,7 @@ in the order of `FIELDS`; a line is written before the next attempt begins.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -42,7 +43,7 @@ _TIMEOUT = 0.5
 _CONFIRM_WITHIN_MS = 400
 _LIFE = 1800
 _BATCH = 500
-_LARGE = 1 << 20
+_FILLING = (1 << 20, 1 << 16, 1 << 12, 1 << 8)
 # Redis tells apart the reigns of one process by this: a promoted replica takes a new one.
 _REIGN = ("run_id", "master_replid")
 
@@ -257,22 +258,25 @@ def verify(team: list[Worker], target: Target, folder: Path) -> dict[str, list[i
     return lost
 
 
-def fill(target: Target, tag: str) -> int:
-    """Write large values until there is no memory left for one; how many there are."""
-    value = "x" * _LARGE
-    for number in itertools.count():
-        try:
-            target.client.set(_filling(tag, number), value)
-        except OutOfMemoryError:
-            return number
-    return 0
+def fill(target: Target, tag: str) -> None:
+    """Write values until there is no memory left, first large ones and then small ones."""
+    numbers = itertools.count()
+    for size in _FILLING:
+        # What a connection has buffered is memory too, which it gives back at its end.
+        target.close()
+        with contextlib.suppress(OutOfMemoryError):
+            for number in numbers:
+                target.client.set(_filling(tag, number), "x" * size)
 
 
 def empty(target: Target, tag: str) -> None:
     """Remove what `fill` wrote."""
-    number = 0
-    while target.client.delete(_filling(tag, number)):
-        number += 1
+    missed = 0
+    for number in itertools.count():
+        missed = 0 if target.client.delete(_filling(tag, number)) else missed + 1
+        # Each size leaves out the number that did not fit any more.
+        if missed > len(_FILLING):
+            break
 
 
 def _filling(tag: str, number: int) -> str:

@@ -98,6 +98,12 @@ def test_a_failed_write_that_is_not_there_is_not_lost():
     assert found.errors == {"ConnectionError": 1}
 
 
+def test_redis_own_words_tell_its_errors_apart():
+    series = [failed(1, "ResponseError: NOREPLICAS Not enough"), failed(2, "not confirmed")]
+    found = judge("cut", series, {}, 0, 3)
+    assert found.errors == {"ResponseError NOREPLICAS": 1, "not confirmed": 1}
+
+
 def test_logs_are_read_in_the_order_of_time_without_a_line_cut_short(tmp_path: Path):
     one, two = attempt(2), attempt(1, worker="write-1")
     for name, known in (("x", one), ("y", two)):
