@@ -3,6 +3,7 @@
 import itertools
 import secrets
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -261,13 +262,22 @@ def test_a_backup_that_is_not_whole_is_not_restored(store: Store, tmp_path: Path
         assert store.fetch(pods, good).returncode != 0
 
 
+def test_a_backup_waits_for_what_does_not_answer_yet(store: Store, tmp_path: Path):
+    """As a new pod, which network policies let in a moment late."""
+    with Pods(tmp_path) as pods:
+        later = threading.Timer(2, lambda: one(pods, "redis-0.pods"))
+        later.start()
+        succeeded(dump(pods, store.new_folder(), [["redis-0.pods"]]))
+        later.join()
+
+
 def test_no_backup_of_what_does_not_answer(store: Store, tmp_path: Path):
     with Pods(tmp_path) as pods:
         one(pods, "redis-0.pods")
         folder = store.new_folder()
-        failed = dump(pods, folder, [["redis-0.pods"]], LOOK_PASSWORD="wrong")
+        failed = dump(pods, folder, [["redis-0.pods"]], LOOK_PASSWORD="wrong", PATIENCE="1")
         assert failed.returncode == 1
-        failed = dump(pods, folder, [["redis-0.pods"], ["gone.pods"]])
+        failed = dump(pods, folder, [["redis-0.pods"], ["gone.pods"]], PATIENCE="1")
         assert failed.returncode == 1
         assert "error: no pod of gone.pods answers" in failed.stderr
         failed = dump(pods, folder, [["redis-0.pods"]], COPY_PASSWORD="wrong")

@@ -4,9 +4,11 @@
 # usage: backup-dump.sh FOLDER HOST,HOST,... [HOST,HOST,...]...   (one argument a shard: its pods)
 #
 # Environment: LOOK_USER, LOOK_PASSWORD (may INFO and CLUSTER NODES), COPY_USER, COPY_PASSWORD (may
-# PSYNC), REDIS_TLS_ARGS (options of redis-cli), REDIS_PORT (6379).
+# PSYNC), REDIS_TLS_ARGS (options of redis-cli), REDIS_PORT (6379), PATIENCE (seconds that a shard
+# may take to answer, 60).
 set -eu
 PORT=${REDIS_PORT:-6379}
+PATIENCE=${PATIENCE:-60}
 FOLDER=$1; shift
 
 fail() { echo "error: $*" >&2; exit 1; }
@@ -28,6 +30,17 @@ source_of() {
   done | sort -s -n | awk 'NR == 1 { print $2 }'
 }
 
+# The same, waited for: a new pod is let in by network policies a moment after its start.
+found_source_of() {
+  end=$(($(date +%s) + PATIENCE))
+  while :; do
+    found=$(source_of "$1")
+    [ -z "$found" ] || { echo "$found"; return; }
+    [ "$(date +%s)" -lt "$end" ] || return 0
+    sleep 1
+  done
+}
+
 # Who owns which slot, and that no slot is on its way.
 slots() {
   look "$1" INFO cluster | grep -q '^cluster_enabled:1' || return 0
@@ -36,13 +49,13 @@ slots() {
 }
 
 [ $# -ge 1 ] || fail "nothing to back up"
-FIRST=$(source_of "$1")
+FIRST=$(found_source_of "$1")
 [ -n "$FIRST" ] || fail "no pod of $1 answers as a master or as a replica in step"
 BEFORE=$(slots "$FIRST")
 
 number=0
 for shard in "$@"; do
-  host=$(source_of "$shard")
+  host=$(found_source_of "$shard")
   [ -n "$host" ] || fail "no pod of $shard answers as a master or as a replica in step"
   file=$FOLDER/shard-$number.rdb
   echo "copying $host"

@@ -2,6 +2,8 @@
 # Uploads what backup-dump.sh wrote: `backup-upload.sh FOLDER REMOTE`, REMOTE as rclone names it.
 # The list of digests goes last: a backup without it is not whole, and is not restored.
 set -eu
+# The network may let a new pod out a moment after its start.
+export RCLONE_RETRIES=10 RCLONE_RETRIES_SLEEP=3s
 cd "$1"
 remote=$2/$(cat NAME)
 for file in shard-*.rdb SHA256SUMS; do

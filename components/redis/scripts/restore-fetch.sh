@@ -1,6 +1,8 @@
 #!/bin/sh
 # Fetches a whole backup: `restore-fetch.sh FOLDER REMOTE NAME`; NAME "latest" is the newest one.
 set -eu
+# The network may let a new pod out a moment after its start.
+export RCLONE_RETRIES=10 RCLONE_RETRIES_SLEEP=3s
 folder=$1; remote=$2; name=$3
 if [ "$name" = latest ]; then
   name=$(rclone lsf --recursive --files-only --include '*/SHA256SUMS' "$remote" | sort |

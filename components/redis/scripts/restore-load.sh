@@ -7,7 +7,8 @@
 # their expiry and does not care what is in them.
 #
 # Environment: REDIS_USER, REDISCLI_AUTH (may do everything), REDIS_TLS_ARGS (options of redis-cli)
-# and REDIS_TLS_CONFIG (lines of redis.conf), REDIS_PORT (6379), OVERWRITE ("true" to restore into a
+# and REDIS_TLS_CONFIG (lines of redis.conf), REDIS_PORT (6379), PATIENCE (seconds that the target may
+# take to answer, 60), OVERWRITE ("true" to restore into a
 # Redis that holds keys and to replace those of the same name), SCRIPT (path of restore.lua).
 set -eu
 PORT=${REDIS_PORT:-6379}
@@ -38,9 +39,15 @@ masters() {
       return
     fi
   done
-  fail "none of $HOSTS answers as a master"
 }
+# A new pod is let in by network policies a moment after its start.
+end=$(($(date +%s) + ${PATIENCE:-60}))
 TARGETS=$(masters)
+while [ -z "$TARGETS" ]; do
+  [ "$(date +%s)" -lt "$end" ] || fail "none of $HOSTS answers as a master"
+  sleep 1
+  TARGETS=$(masters)
+done
 covered=$(echo "$TARGETS" | awk '{ n += $3 - $2 + 1 } END { print n + 0 }')
 [ "$covered" = 16384 ] || fail "of 16384 slots $covered have a master; mend the cluster first"
 HOLDERS=$(echo "$TARGETS" | awk '{ print $1 }' | sort -u)
