@@ -23,6 +23,8 @@ from toolchain import tools
 _START_TIMEOUT = 120.0
 _POLL = 0.05
 _NODE_LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+# In the environment of every part: the data folder of its sandbox.
+_MARK = "ML_PLATFORM_SANDBOX"
 _WEBHOOK_PORT_HINT = (
     "the sandbox's webhooks listen on port 443 of loopback addresses, and this user may not; "
     "allow it until the next boot: sudo sysctl net.ipv4.ip_unprivileged_port_start=443"
@@ -156,6 +158,7 @@ def start(
         for part in dead:
             if part.name in state.processes:
                 progress(_died(layout, state, part))
+        daemon.terminate(_unknown(folder, state))
         try:
             _launch(layout, state, _with_dependents(layout, state, dead), progress)
         except BaseException:
@@ -181,7 +184,8 @@ def stop(name: str, data_dir: Path | None = None) -> None:
             return
         # Clients first, so that none logs the loss of its server. Nothing of theirs is kept, so
         # they get no time to say goodbye.
-        daemon.terminate(list(reversed(state.processes.values())), grace=1.0)
+        known = list(reversed(state.processes.values()))
+        daemon.terminate([*known, *_unknown(folder, state)], grace=1.0)
         cluster.remove_machines(Layout(folder), state)
         shutil.rmtree(folder)
 
@@ -317,6 +321,12 @@ def _choose_ports(state: State, of: tuple[Part, ...] | list[Part]) -> None:
                 state.ports[port] = network.choose_port(address, set(state.ports.values()))
 
 
+def _unknown(folder: Path, state: State) -> list[daemon.ProcessId]:
+    """Parts that a start which was killed did not get to write down."""
+    known = set(state.processes.values())
+    return [process for process in daemon.leaders(_MARK, str(folder)) if process not in known]
+
+
 def _alive(state: State, part: Part) -> bool:
     process = state.processes.get(part.name)
     return process is not None and daemon.alive(process)
@@ -386,6 +396,7 @@ def _start_part(layout: Layout, state: State, part: Part) -> None:
         "HOME": str(layout.root),
         "PYTHONPATH": str(Path(__file__).parents[1]),
         "PYTHONUNBUFFERED": "1",
+        _MARK: str(layout.root),
         **part.environment,
         **cluster.environment(layout, state, part),
     }

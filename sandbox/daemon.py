@@ -78,6 +78,23 @@ def alive(process: ProcessId) -> bool:
     )
 
 
+def leaders(variable: str, value: str) -> list[ProcessId]:
+    """Processes that `spawn` started with this variable in their environment, whoever knows them.
+
+    Not what they started in turn: that is in their session. Other users' processes are not seen.
+    """
+    wanted = f"{variable}={value}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        pid = int(folder.name)
+        # It may end at any moment, and it may be another user's.
+        with contextlib.suppress(OSError):
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            if os.getsid(pid) == pid and wanted in environment and (stat := _stat(pid)):
+                found.append(ProcessId(pid, int(stat[_START_TICKS]), _boot_id()))
+    return found
+
+
 def terminate(processes: Sequence[ProcessId], grace: float = 5.0) -> None:
     """End processes: SIGTERM to all, SIGKILL to those left after `grace` seconds; waits for both.
 

@@ -185,6 +185,23 @@ def test_a_killed_part_is_named_and_restarted(
     eventually(lambda: client.request("GET", path)["status"].get("availableReplicas") == 1, 20)
 
 
+@pytest.mark.parametrize("then", ["start", "stop"])
+def test_a_part_that_a_killed_start_did_not_write_down_is_ended(tmp_path: Path, then: str):
+    options = SandboxOptions("test-killed", nodes=1, data_dir=tmp_path)
+    running = controlplane.start(options)
+    try:
+        state = State.load(tmp_path)
+        assert state is not None
+        lost = [state.processes.pop(parts.SIMULATORS), state.processes.pop(parts.KWOK)]
+        state.save(tmp_path)
+        if then == "start":
+            controlplane.start(options)
+            assert not any(daemon.alive(process) for process in lost)
+    finally:
+        running.stop()
+    assert not any(daemon.alive(process) for process in lost)
+
+
 def test_a_part_that_dies_while_starting_is_named_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,6 +1,7 @@
 """Certificates, addresses, processes and state of a sandbox."""
 
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -194,6 +195,22 @@ def test_a_daemon_that_ignores_sigterm_is_killed(tmp_path: Path):
         pass
     daemon.terminate([process], grace=0.1)
     assert not daemon.alive(process)
+
+
+def test_processes_are_found_by_a_mark_without_what_they_started(tmp_path: Path):
+    def spawn(mark: str) -> ProcessId:
+        script = ["/bin/sh", "-c", "sleep 60 & wait"]
+        return daemon.spawn(script, tmp_path / "log", {"PATH": os.defpath, "MARK": mark})
+
+    mine, other = spawn("mine"), spawn("mine-too")
+    try:
+        assert daemon.leaders("MARK", "mine") == [mine]
+        assert daemon.leaders("MARK", "nobody's") == []
+    finally:
+        for process in (mine, other):
+            os.killpg(process.pid, signal.SIGKILL)
+            daemon.terminate([process])
+    assert daemon.leaders("MARK", "mine") == []
 
 
 def test_tail_gives_the_last_lines_cut_to_width(tmp_path: Path):
