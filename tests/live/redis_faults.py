@@ -26,6 +26,8 @@ from tests.support.redis_evidence import (
 )
 from tests.support.redis_load import READ
 
+REPORT = Path(__file__).resolve().parents[2] / "dist" / "redis-faults"
+"""Where the report of a run goes."""
 SOURCE = Path(__file__).resolve().parents[1] / "support"
 _PROGRAM = "/source/redis_load.py"
 _WARM_UP = 1.5
@@ -201,10 +203,12 @@ class Trials:
         attempts = read_logs(log)
         found = judge(fault, attempts, missing, since, until)
         self.evidence.append(found)
+        self.report()
         return found, attempts
 
-    def report(self, folder: Path) -> None:
+    def report(self) -> None:
         """Write the evidence so far as JSON and as Markdown."""
+        folder = REPORT
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{self.name}.json").write_text(as_json(self.evidence))
         notes = "".join(f"\n- {note}" for note in self.notes)

@@ -5,7 +5,6 @@ The bounds are those that the settings promise (components/redis/topology.py).
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from redis_faults import (
@@ -26,7 +25,6 @@ from components.redis.topology import Replicated
 from sandbox.controlplane import RunningSandbox
 from tests.support.redis_evidence import Evidence
 
-REPORT = Path(__file__).resolve().parents[2] / "dist" / "redis-faults"
 OLD, NEW = images.REDIS
 TOPOLOGY = Replicated(
     namespace="redis-replicated",
@@ -55,7 +53,7 @@ def trials(
     bed.start_clients(SOURCE)
     found = Trials(bed, "replicated", tags=2, rate=40)
     yield found
-    found.report(REPORT)
+    found.report()
     bed.stop_clients()
     bed.destroy()
 

@@ -6,7 +6,6 @@ hidden by the others.
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from redis_faults import (
@@ -27,7 +26,6 @@ from components.redis.topology import Sharded
 from sandbox.controlplane import RunningSandbox
 from tests.support.redis_evidence import Evidence
 
-REPORT = Path(__file__).resolve().parents[2] / "dist" / "redis-faults"
 OLD, NEW = images.REDIS
 TOPOLOGY = Sharded(
     namespace="redis-sharded",
@@ -61,7 +59,7 @@ def trials(
     bed.start_clients(SOURCE)
     found = Trials(bed, "sharded", tags=4, rate=20)
     yield found
-    found.report(REPORT)
+    found.report()
     bed.stop_clients()
     bed.destroy()
 
