@@ -561,8 +561,12 @@ def losses(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 def impossible(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Changes between two shapes that no consent makes possible, a sentence each."""
-    if NONE in (old.get("topology", NONE), new.get("topology", NONE)) or (
-        NONE in (old.get("persistence"), new.get("persistence"))
+    before, after = old.get("topology", NONE), new.get("topology", NONE)
+    # Others have volumes of their own.
+    kept = before == after or {before, after} == {"standalone", "replicated"}
+    if (
+        not kept
+        or NONE in (before, old.get("persistence"), new.get("persistence"))
         or old.get("namespace") != new.get("namespace")
     ):
         return []

@@ -209,6 +209,8 @@ def test_what_a_change_loses(old, new, lost):
         (AOF, Standalone(storage=9).shape(), ""),
         (NONE, Standalone(storage_class="fast").shape(), ""),
         (Standalone(storage=9).shape(), Standalone(namespace="new").shape(), ""),
+        (Standalone(storage=9).shape(), Replicated().shape(), "redisStorage was 9"),
+        (Standalone(storage=9).shape(), Sharded().shape(), ""),
     ],
 )
 def test_what_no_consent_makes_possible(old, new, reason):
