@@ -1,8 +1,10 @@
 """Redis Cluster's scripts on real processes: formed, scaled, killed, moved, all under load."""
 
+import contextlib
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -215,17 +217,30 @@ def test_master_killed_and_back_at_another_address(pods: Pods, three: list[list[
     assert_as_wanted(pods, three)
 
 
-def test_all_pods_back_at_other_addresses(pods: Pods, three: list[list[str]]):
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
+def test_all_pods_back_at_other_addresses(pods: Pods, three: list[list[str]], silent: bool):
     with Writer(pods) as writer:
         pass
+    old = list(pods.addresses.values())
     for name in itertools.chain(*three):
         pods.kill(name)
-    for name in itertools.chain(*three):
-        pods.start(name)
-    for name in itertools.chain(*three):
-        eventually(lambda name=name: ready(pods, name) == 0)
+    with contextlib.ExitStack() as stack:
+        for address in old if silent else ():
+            # Takes connections and never answers, as a network does that drops packets.
+            stack.enter_context(socket.create_server((address, PORT + 10_000)))
+        for name in itertools.chain(*three):
+            pods.start(name)
+        for name in itertools.chain(*three):
+            eventually(lambda name=name: ready(pods, name) == 0)
+    eventually(lambda: attached(pods, three))
     assert_as_wanted(pods, three)
     assert writer.lost(pods) == []
+
+
+def attached(pods: Pods, members: list[list[str]]) -> bool:
+    """Whether every replica is in step with its master, and all see all."""
+    infos = [pods.client(name).info("replication") for name in itertools.chain(*members)]
+    return all(i["role"] == "master" or i["master_link_status"] == "up" for i in infos)
 
 
 def ready(pods: Pods, name: str) -> int:

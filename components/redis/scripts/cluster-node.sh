@@ -14,20 +14,22 @@ cli() {
 }
 
 # A pod comes back with another address. Peers that know this node learn it from this node's pings,
-# but when several come back together, nobody knows a right address any more. Names stay: meet
-# everyone whose link is down by name, until all links are up. Only nodes that this one knows
-# already are met, so one that was removed from the cluster does not come back by itself.
+# but when several come back together, nobody knows a right address any more. Names stay: meet, by
+# name, everyone who does not answer and has another address by now. For as long as the pod lives,
+# since who does not answer is known only after a while. Only nodes that this one knows already are
+# met, so one that was removed from the cluster does not come back by itself.
 rejoin() {
   until [ "$(cli PING 2>/dev/null)" = PONG ]; do sleep 0.5; done
   while :; do
-    lost=$(cli CLUSTER NODES | awk '$3 !~ /myself|handshake/ && $8 != "connected" {
-      split($2, part, ","); if (part[2] != "") print part[2] }')
-    [ -n "$lost" ] || return 0
-    for host in $lost; do
+    cli CLUSTER NODES 2>/dev/null | awk '
+      $3 !~ /myself|handshake/ && ($3 ~ /fail|noaddr/ || $8 != "connected") {
+        split($2, part, ","); split(part[1], address, ":")
+        if (part[2] != "") print part[2], address[1]
+      }' | while read -r host known; do
       ip=$(getent ahostsv4 "$host" | awk '{ print $1; exit }')
-      [ -z "$ip" ] || cli CLUSTER MEET "$ip" "$PORT" >/dev/null || true
+      [ -z "$ip" ] || [ "$ip" = "$known" ] || cli CLUSTER MEET "$ip" "$PORT" >/dev/null || true
     done
-    sleep 2
+    sleep 3
   done
 }
 
