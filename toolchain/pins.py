@@ -22,7 +22,7 @@ _KWOK = "0.8.0"
 _CONTAINERD = "2.2.9"
 _CNI = "1.9.0"
 _COREDNS = "1.13.1"
-# The newest that the Go module proxy gives everywhere; newer ones need a Go workspace.
+# Newer versions were refused by the Go module proxy where this was built.
 _KUBE_ROUTER = "2.1.0"
 # 1.37 would ask GitHub whether Kubernetes 1.34.4 exists; 1.38 knows it.
 _MINIKUBE = "1.38.1"
