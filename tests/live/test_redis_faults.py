@@ -38,9 +38,9 @@ TOPOLOGY = Replicated(
 )
 PROMISED = TOPOLOGY.max_lag + 2
 """Seconds of writes that a master that is cut off may lose."""
-FAILOVER = TOPOLOGY.down_after / 1000 + 10
+FAILOVER = TOPOLOGY.down_after / 1000 + 15
 """Seconds until another master is there: found dead, agreed upon, promoted, found by the proxy."""
-HANDOVER = 3.0
+HANDOVER = 10.0
 """Seconds for which a planned change of master may keep clients waiting."""
 
 

@@ -42,9 +42,9 @@ TOPOLOGY = Sharded(
 )
 PROMISED = TOPOLOGY.max_lag + 2
 """Seconds of writes that a master that is cut off may lose."""
-FAILOVER = 2 * TOPOLOGY.node_timeout / 1000 + 5
+FAILOVER = 2 * TOPOLOGY.node_timeout / 1000 + 15
 """Seconds until a replica is master: found failing, voted for, found by clients."""
-HANDOVER = 3.0
+HANDOVER = 10.0
 """Seconds for which a planned change of master may keep clients waiting."""
 TAG = "0"
 """Hash tag of the keys whose shard suffers."""
