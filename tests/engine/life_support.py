@@ -106,8 +106,12 @@ def located(key: ObjectKey) -> ObjectKey:
 
 
 def names_of(plan: Plan) -> set[str]:
-    """Under which name the engine has each step of a plan, and the credentials."""
-    return {"mlplatform:access:Credentials::kubeflow-credentials", *map(name_of, plan.nodes)}
+    """Under which name the engine has each step of a plan, the credentials, and Redis's guard."""
+    others = {
+        "mlplatform:access:Credentials::kubeflow-credentials",
+        "mlplatform:redis:Topology::redis",
+    }
+    return {*others, *map(name_of, plan.nodes)}
 
 
 def awaited(plan: Plan) -> Iterator[tuple[Ref, Ref]]:
