@@ -29,8 +29,21 @@ rejoin() {
       ip=$(getent ahostsv4 "$host" | awk '{ print $1; exit }')
       [ -z "$ip" ] || [ "$ip" = "$known" ] || cli CLUSTER MEET "$ip" "$PORT" >/dev/null || true
     done
+    follow_master || true
     sleep 3
   done
+}
+
+# When a node learns its master's new address from others (gossip), Redis up to 8.0 goes on copying
+# from the old one.
+follow_master() {
+  nodes=$(cli CLUSTER NODES 2>/dev/null)
+  master=$(echo "$nodes" | awk '$3 ~ /myself/ && $4 != "-" { print $4 }')
+  address=$(echo "$nodes" | awk -v id="$master" '$1 == id { split($2, part, ":"); print part[1] }')
+  replication=$(cli INFO replication 2>/dev/null | tr -d '\r')
+  case $replication in *master_link_status:down*) ;; *) return 0 ;; esac
+  [ -z "$address" ] || echo "$replication" | grep -qx "master_host:$address" ||
+    cli CLUSTER REPLICATE "$master" >/dev/null
 }
 
 carry_data_over
