@@ -175,9 +175,14 @@ class Bed:
             if self.replication(pod["metadata"]["name"]).get("role") == "master"
         )
 
-    def master_of(self, tag: str) -> str:
-        """The pod that is master of the keys with a hash tag."""
-        masters = self.masters()
+    def master_of(self, tag: str, *, cut_off: str = "") -> str:
+        """The pod that is master of the keys with a hash tag.
+
+        `cut_off` is a pod that still believes what it was, and so is not asked. "" for none.
+        """
+        masters = [pod for pod in self.masters() if pod != cut_off]
+        if not masters:
+            return ""
         if not isinstance(self.topology, topologies.Sharded):
             return masters[0]
         slot = key_slot(tag.encode())
@@ -185,7 +190,7 @@ class Bed:
             _, address, flags, *_, ranges = line.split(maxsplit=8)
             if "master" in flags and any(_holds(part, slot) for part in ranges.split()):
                 return address.rpartition(",")[2].partition(".")[0]
-        raise BedError(f"nobody has slot {slot}")
+        return ""
 
     def settled(self) -> bool:
         """Whether every pod is ready, and every master has all of its replicas in step."""

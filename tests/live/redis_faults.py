@@ -137,7 +137,8 @@ def restart_all(bed: Bed) -> None:
 
 def reigns(attempts: list[Attempt], tag: str) -> list[str]:
     """The masters that took writes to the keys with a hash tag, in order."""
-    return list(dict.fromkeys(a.reign for a in attempts if a.reign and keys_of(a) == tag))
+    writes = (a for a in attempts if a.reign and a.kind != READ and keys_of(a) == tag)
+    return list(dict.fromkeys(a.reign for a in writes))
 
 
 def first_write(attempts: list[Attempt], tag: str, reign: str) -> float:
@@ -153,7 +154,9 @@ def isolate(bed: Bed, pod: str, tag: str, patience: float) -> list[float]:
     Returns when the one that is cut off took writes from inside its own pod.
     """
     with bed.cut(pod), written_inside(bed, pod, tag) as inside:
-        bed.wait(lambda: bed.master_of(tag) != pod, "another master", patience)
+        bed.wait(
+            lambda: bed.master_of(tag, cut_off=pod) not in ("", pod), "another master", patience
+        )
         time.sleep(5)
     return inside
 
@@ -171,6 +174,7 @@ class Trials:
     rate: float
     evidence: list[Evidence] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    begun: int = 0
 
     @property
     def _cluster(self) -> list[str]:
@@ -182,7 +186,8 @@ class Trials:
         """Clients at work, the fault, calm again; then every acknowledged write is looked for."""
         bed = self.bed
         bed.wait(bed.settled, "all is well before the fault")
-        log = bed.folder / f"{self.name}-{len(self.evidence)}"
+        self.begun += 1
+        log = bed.folder / f"{self.name}-{self.begun}"
         words = ["python3", _PROGRAM, "--log", f"/log/{log.name}", "--tags", str(self.tags)]
         words += ["--rate", str(self.rate), *self._cluster]
         clients = bed.begin_in_clients(*words, "run")
