@@ -33,6 +33,8 @@ TOPOLOGY = Replicated(
     storage=1,
     clients=(CLIENTS,),
     replicas=2,
+    # By default it would change with the replicas, and with it the configuration of every pod.
+    min_replicas_to_write=1,
     down_after=5000,
     max_lag=3,
 )
