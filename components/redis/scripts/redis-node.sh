@@ -33,6 +33,21 @@ remembered() {
   sed -n 's/^replicaof "\{0,1\}\([^ "]*\)"\{0,1\} .*/\1/p' "$OWN"
 }
 
+# Nobody answers a server that never was: either all start for the first time, and the first of them
+# is the master, or the network lets a new pod in a moment late. Who took the first server for the
+# master without asking again could follow a replica, which no Sentinel would see.
+first_master() {
+  master=${SERVERS%% *}
+  end=$(($(date +%s) + 60))
+  while [ "$master" != "$ANNOUNCE_HOST" ] && [ "$(date +%s)" -lt "$end" ]; do
+    found=$(master_by_sentinels)
+    [ "$found" != "$ANNOUNCE_HOST" ] || { master=$(replaced); return 0; }
+    [ -n "$found" ] || found=$(master_by_role)
+    [ -z "$found" ] || { master=$found; return 0; }
+    sleep 0.5
+  done
+}
+
 if master=$(master_by_sentinels) && [ -n "$master" ]; then
   [ "$master" != "$ANNOUNCE_HOST" ] || master=$(replaced)
 elif master=$(master_by_role) && [ -n "$master" ]; then
@@ -40,7 +55,7 @@ elif master=$(master_by_role) && [ -n "$master" ]; then
 elif master=$(remembered); then
   :
 else
-  master=${SERVERS%% *}
+  first_master
 fi
 [ "$master" != "$ANNOUNCE_HOST" ] || master=
 echo "starting as ${master:+replica of }${master:-master}"
