@@ -31,6 +31,7 @@ REPORT = Path(__file__).resolve().parents[2] / "dist" / "redis-faults"
 SOURCE = Path(__file__).resolve().parents[1] / "support"
 _PROGRAM = "/source/redis_load.py"
 _WARM_UP = 1.5
+_FULL = 4
 _CALM = 1.5
 
 # Writes to a Redis from inside its own pod, which no cut of the network keeps away.
@@ -113,16 +114,12 @@ def written_inside(bed: Bed, pod: str, tag: str) -> Iterator[list[float]]:
                 taken.append(float(at))
 
 
-@contextlib.contextmanager
-def full(bed: Bed, tag: str) -> Iterator[None]:
-    """Fill the memory of the master of some keys until it refuses writes, and empty it again."""
+def fill(bed: Bed, tag: str) -> None:
+    """Fill the memory of the master of some keys, keep it full for some seconds, and empty it."""
     cluster = ["--cluster"] if bed.topology and bed.topology.topology == "sharded" else []
     words = ["python3", _PROGRAM, "--log", "/log", "--tag", tag, *cluster]
-    bed.in_clients(*words, "fill")
-    try:
-        yield
-    finally:
-        bed.in_clients(*words, "empty")
+    bed.in_clients(*words, "--seconds", str(_FULL), "fill")
+    bed.in_clients(*words, "empty")
 
 
 def restart_all(bed: Bed) -> None:

@@ -3,7 +3,6 @@
 The bounds are those that the settings promise (components/redis/topology.py).
 """
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,8 +10,8 @@ from redis_faults import (
     SOURCE,
     Trials,
     delete,
+    fill,
     first_write,
-    full,
     isolate,
     kill,
     reigns,
@@ -112,11 +111,7 @@ def test_cut_of_the_masters_network(trials: Trials):
 def test_full_memory(trials: Trials):
     bed = trials.bed
 
-    def fill() -> None:
-        with full(bed, "0"):
-            time.sleep(3)
-
-    found, _ = trials.run("its memory full for some seconds", fill)
+    found, _ = trials.run("its memory full for some seconds", lambda: fill(bed, "0"))
     assert_promised(found)
     assert found.lost == 0
     assert found.masters == 1

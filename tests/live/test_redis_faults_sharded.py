@@ -4,7 +4,6 @@ Clients speak Redis Cluster. Every figure is of some keys at a time: a fault of 
 hidden by the others.
 """
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +11,8 @@ from redis_faults import (
     SOURCE,
     Trials,
     delete,
+    fill,
     first_write,
-    full,
     isolate,
     kill,
     reigns,
@@ -114,11 +113,7 @@ def test_sharded_cut_of_a_masters_network(trials: Trials):
 
 
 def test_sharded_full_memory(trials: Trials):
-    def fill() -> None:
-        with full(trials.bed, TAG):
-            time.sleep(3)
-
-    found, _ = trials.run("its memory full for some seconds", fill)
+    found, _ = trials.run("its memory full for some seconds", lambda: fill(trials.bed, TAG))
     assert_promised(found)
     assert found.lost == 0
     assert found.masters == 1

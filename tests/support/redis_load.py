@@ -43,6 +43,8 @@ _TIMEOUT = 0.5
 _CONFIRM_WITHIN_MS = 400
 _LIFE = 1800
 _BATCH = 500
+_REFILL = 0.2
+_MOST_MISSED = 100
 _FILLING = (1 << 20, 1 << 16, 1 << 12, 1 << 8)
 # Redis tells apart the reigns of one process by this: a promoted replica takes a new one.
 _REIGN = ("run_id", "master_replid")
@@ -258,15 +260,22 @@ def verify(team: list[Worker], target: Target, folder: Path) -> dict[str, list[i
     return lost
 
 
-def fill(target: Target, tag: str) -> None:
-    """Write values until there is no memory left, first large ones and then small ones."""
+def fill(target: Target, tag: str, seconds: float) -> None:
+    """Write values until there is no memory left, large ones first, and keep it so for a time."""
     numbers = itertools.count()
-    for size in _FILLING:
+    sizes = itertools.chain(_FILLING, itertools.repeat(_FILLING[-1]))
+    end = 0.0
+    for step, size in enumerate(sizes):
+        if step == len(_FILLING):
+            end = time.time() + seconds
+        if end and time.time() > end:
+            break
         # What a connection has buffered is memory too, which it gives back at its end.
         target.close()
         with contextlib.suppress(OutOfMemoryError):
             for number in numbers:
                 target.client.set(_filling(tag, number), "x" * size)
+        time.sleep(_REFILL if end else 0)
 
 
 def empty(target: Target, tag: str) -> None:
@@ -274,8 +283,8 @@ def empty(target: Target, tag: str) -> None:
     missed = 0
     for number in itertools.count():
         missed = 0 if target.client.delete(_filling(tag, number)) else missed + 1
-        # Each size leaves out the number that did not fit any more.
-        if missed > len(_FILLING):
+        # A number is left out whenever its value did not fit any more.
+        if missed > _MOST_MISSED:
             break
 
 
@@ -311,7 +320,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.verb == "run":
         run(team, target, given.log, given.seconds)
     elif given.verb == "fill":
-        fill(target(None), given.tag)
+        fill(target(None), given.tag, given.seconds)
     elif given.verb == "empty":
         empty(target(None), given.tag)
     else:
