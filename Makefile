@@ -8,7 +8,7 @@ RUN := $(UV) run --locked --no-sync
 SETTINGS = $(foreach setting,$(SET),--set $(setting))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-real-nodes up preview destroy down explain lint test mutation bench
+.PHONY: help setup setup-real-nodes up preview destroy down explain lint test faults mutation bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
@@ -52,6 +52,9 @@ lint: $(SYNCED) ## ruff and mypy
 # Root on Linux can run real nodes, and so the tests that need them.
 test: $(if $(filter 0,$(shell id -u)),setup-real-nodes,setup) lint ## everything that CI runs
 	$(RUN) pytest
+
+faults: setup-real-nodes ## break Redis on real nodes in every way, and report what clients lose
+	$(RUN) pytest -m faults
 
 mutation: $(SYNCED) ## change the planner in small ways, and list what its tests do not notice
 	$(RUN) mutmut run

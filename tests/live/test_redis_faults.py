@@ -24,6 +24,8 @@ from components.redis.topology import Replicated
 from sandbox.controlplane import RunningSandbox
 from tests.support.redis_evidence import Evidence
 
+pytestmark = pytest.mark.faults
+
 OLD, NEW = images.REDIS
 TOPOLOGY = Replicated(
     namespace="redis-replicated",

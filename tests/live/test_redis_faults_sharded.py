@@ -25,6 +25,8 @@ from components.redis.topology import Sharded
 from sandbox.controlplane import RunningSandbox
 from tests.support.redis_evidence import Evidence
 
+pytestmark = pytest.mark.faults
+
 OLD, NEW = images.REDIS
 TOPOLOGY = Sharded(
     namespace="redis-sharded",

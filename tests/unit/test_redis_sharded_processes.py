@@ -24,6 +24,8 @@ from tests.support.redis_processes import (
     slots,
 )
 
+pytestmark = pytest.mark.faults
+
 QUICK = ["repl-diskless-sync-delay 0"]
 LAYOUT = "cluster-layout.sh"
 

@@ -150,6 +150,7 @@ def test_it_tells_when_it_has_lost_all_nodes(pods: Pods, envoy: Envoy):
     eventually(lost)
 
 
+@pytest.mark.faults
 def test_it_follows_failover_and_scaling(pods: Pods, envoy: Envoy):
     eventually(lambda: envoy.client().set("a", "b"))
     client = envoy.client()
