@@ -115,6 +115,9 @@ def overlaps(attempts: Iterable[Attempt]) -> list[Overlap]:
             for reign, group in _by(theirs, lambda attempt: attempt.reign)
         }
         for one, other in itertools.combinations(sorted(spans, key=lambda r: spans[r]), 2):
+            if one.partition("/")[0] == other.partition("/")[0]:
+                # One process: its id changes when its first replica comes, too.
+                continue
             (first_done, last_sent), (other_first_done, other_last_sent) = spans[one], spans[other]
             if last_sent > other_first_done and other_last_sent > first_done:
                 seconds = min(last_sent, other_last_sent) - max(first_done, other_first_done)

@@ -52,6 +52,13 @@ def test_masters_of_other_keys_are_not_compared():
     assert not overlaps([attempt(1), attempt(2), *other])
 
 
+def test_one_process_is_never_two_masters():
+    assert not overlaps(
+        [attempt(1, "a/1"), attempt(2, "a/2"), attempt(3, "a/1"), attempt(4, "a/2")]
+    )
+    assert overlaps([attempt(1, "a/1"), attempt(2, "b/2"), attempt(3, "a/1")])
+
+
 def test_a_read_is_no_reign():
     assert not overlaps(
         [attempt(1), attempt(2, "b", kind=READ), attempt(3), attempt(4, "b", kind=READ)]
