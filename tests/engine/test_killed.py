@@ -96,8 +96,9 @@ def test_up_after_kills_of_destroy_and_of_the_recovery_itself(subject, whole):
     outcome = killed(subject, "destroy", Moment(0.4, 0.1), whole.lines["destroy"])
     gone = full.objects - subject.look().objects
     assert 20 < len(gone) < 140
-    # The run after it begins with a refresh; one that is killed in that, or later.
-    for share in (0.1, 0.7):
+    # The run after it begins with a refresh, whose lines come first; one that is killed right after
+    # it, and the next one: after its own refresh, or midway where the last had not begun yet.
+    for share in (0.1, 0.35):
         outcome = killed(subject, "up", Moment(share, 0.0), whole.lines["up"])
     before = subject.look()
     recover(subject, whole, before, outcome)
