@@ -62,7 +62,11 @@ def first(environment: dict[str, str]) -> str:
     return toolchain(environment, "setup", "--sandbox")
 
 
-@pytest.mark.parametrize("tool", [tool for tool in TOOLS.values() if not tool.without], ids=TOOL_ID)
+@pytest.mark.parametrize(
+    "tool",
+    [tool for tool in TOOLS.values() if not (tool.without or tool.real_nodes)],
+    ids=TOOL_ID,
+)
 def test_each_tool_is_there_and_tells_its_version(
     environment: dict[str, str], first: str, tool: Tool
 ) -> None:
@@ -87,3 +91,18 @@ def test_the_second_time_nothing_is_built_or_downloaded(
     # The same table, without what the first run did.
     assert first.endswith(second)
     toolchain(environment, "list", "--sandbox")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, as real nodes do")
+def test_the_tools_of_real_nodes_are_there_once_they_are_asked_for(
+    environment: dict[str, str], first: str
+) -> None:
+    names = [tool.name for tool in TOOLS.values() if tool.real_nodes]
+    assert not any(re.search(rf"^{name} ", first, re.MULTILINE) for name in names)
+    said = toolchain(environment, "setup", "--sandbox", "--real-nodes")
+    for name in names:
+        path = Path(toolchain(environment, "path", name).strip())
+        assert path.is_relative_to(environment["XDG_CACHE_HOME"])
+        assert os.access(path, os.X_OK)
+        # Debian says which version its package has.
+        assert re.search(rf"^{name} +[\w.+:~-]+ +\w+ +{path}$", said, re.MULTILINE)
