@@ -45,3 +45,16 @@ class Kind(ABC):
     @abstractmethod
     def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
         """Remove."""
+
+
+class Remembered(Kind):
+    """A resource type that makes nothing: only the state knows of it."""
+
+    def read(
+        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
+    ) -> tuple[str, Properties, Properties]:
+        """What it was."""
+        return call.id, state, inputs
+
+    def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
+        """Nothing was made, so nothing is removed."""

@@ -17,7 +17,7 @@ from provider.admission import Gate, parse_webhook
 from provider.client import Client, Unreachable
 from provider.definitions import API_VERSION, DIGEST, KIND, Definitions, body_of, served_kinds
 from provider.informer import Informers
-from provider.kind import Kind
+from provider.kind import Kind, Remembered
 from provider.kubeconfig import connect
 from provider.redis import RedisAccess, RedisTopology
 from provider.rpc import (
@@ -132,7 +132,7 @@ class CustomResourceDefinition(Kind):
             raise PluginError(str(error)) from None
 
 
-class AdmissionReady(Kind):
+class AdmissionReady(Remembered):
     """A gate: exists once admission webhooks answer.
 
     Inputs: `webhooks`, a list of {configuration: "<kind>/<name>", webhook}; `probes`, objects that
@@ -183,15 +183,6 @@ class AdmissionReady(Kind):
                 say=lambda text: plugin.engine.status(call.urn, text),
             )
         return call.name, {}
-
-    def read(
-        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
-    ) -> tuple[str, Properties, Properties]:
-        """What it was: a gate that was passed."""
-        return call.id, state, inputs
-
-    def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
-        """Nothing was made, so nothing is removed."""
 
 
 class Credentials(Kind):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 from typing import TYPE_CHECKING
 
-from provider.kind import Kind
+from provider.kind import Kind, Remembered
 from provider.rpc import Call, Change, Failure, Properties
 from provider.values import UNKNOWN, Secret, plain
 
@@ -103,7 +103,7 @@ class RedisAccess(Kind):
         credentials.remove(plugin.cluster.client, call.id)
 
 
-class RedisTopology(Kind):
+class RedisTopology(Remembered):
     """The guard of Redis's data: remembers what is deployed, and refuses a change that loses data.
 
     Everything of Redis depends on it, so that a refused change ends a preview, and an update before
@@ -143,15 +143,6 @@ class RedisTopology(Kind):
     def write(self, plugin: MlPlatform, call: Call, inputs: Properties) -> tuple[str, Properties]:
         """Remember the shape."""
         return call.name, {}
-
-    def read(
-        self, plugin: MlPlatform, call: Call, state: Properties, inputs: Properties
-    ) -> tuple[str, Properties, Properties]:
-        """What it was."""
-        return call.id, state, inputs
-
-    def delete(self, plugin: MlPlatform, call: Call, state: Properties) -> None:
-        """Nothing was made, so nothing is removed."""
 
 
 def _now() -> datetime.datetime:

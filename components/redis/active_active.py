@@ -53,7 +53,7 @@ class ActiveActive(Redis):
         guard: pulumi.Resource,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("ActiveActive", name, cluster, topology, guard, opts)
+        super().__init__(name, cluster, topology, guard, opts)
         namespace = topology.namespace
         password = database_password(topology.cluster_password)
         licence = self.add(parts.secret(_LICENCE, namespace, {"license": topology.licence}))

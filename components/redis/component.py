@@ -49,7 +49,6 @@ class Redis(pulumi.ComponentResource):
 
     def __init__(
         self,
-        kind: str,
         name: str,
         cluster: Cluster,
         topology: RedisTopology,
@@ -60,10 +59,10 @@ class Redis(pulumi.ComponentResource):
         former = [
             pulumi.Alias(type_=_TYPE.format(other.__name__))
             for other in TOPOLOGIES.values()
-            if other.__name__ != kind
+            if other.__name__ != type(self).__name__
         ]
         super().__init__(
-            _TYPE.format(kind),
+            _TYPE.format(type(self).__name__),
             name,
             None,
             pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(aliases=former)),

@@ -98,6 +98,17 @@ def service(
     }
 
 
+def pods_service(namespace: str) -> Object:
+    """The Service that names the pods of Redis."""
+    port = {"redis": names.REDIS_PORT}
+    return service(names.NODES, namespace, names.SERVER, port, headless=True)
+
+
+def metrics_service(namespace: str) -> Object:
+    """The Service of the exporters, one beside each Redis."""
+    return service(names.METRICS, namespace, names.SERVER, {"metrics": names.EXPORTER_PORT})
+
+
 def disruption_budget(component: str, namespace: str) -> Object:
     """At most one pod of the workload is evicted at a time."""
     return {

@@ -49,7 +49,7 @@ class Replicated(Redis):
         guard: pulumi.Resource,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("Replicated", name, cluster, topology, guard, opts)
+        super().__init__(name, cluster, topology, guard, opts)
         self._topology = topology
         namespace = topology.namespace
         self.server = self._servers()
@@ -68,9 +68,7 @@ class Replicated(Redis):
                     targets={"redis": port},
                 )
             )
-        self.add(
-            parts.service(names.METRICS, namespace, names.SERVER, {"metrics": names.EXPORTER_PORT})
-        )
+        self.add(parts.metrics_service(namespace))
         self.finish()
 
     def _servers(self) -> pulumi.Resource:
@@ -92,15 +90,7 @@ class Replicated(Redis):
                 parts.config_map(names.CONFIG, namespace, {**files, **members_file(topology)})
             ),
             self.add(parts.config_map(names.SCRIPTS, namespace, scripts)),
-            self.add(
-                parts.service(
-                    names.NODES,
-                    namespace,
-                    names.SERVER,
-                    {"redis": names.REDIS_PORT},
-                    headless=True,
-                )
-            ),
+            self.add(parts.pods_service(namespace)),
             *self.basis,
         )
 

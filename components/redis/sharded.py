@@ -51,7 +51,7 @@ class Sharded(Redis):
         guard: pulumi.Resource,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("Sharded", name, cluster, topology, guard, opts)
+        super().__init__(name, cluster, topology, guard, opts)
         # The proxy speaks RESP2 only, and some clients begin with RESP3.
         self.write_uri = pulumi.Output.concat(self.write_uri, "?protocol=2")
         self.read_uri = pulumi.Output.concat(self.read_uri, "?protocol=2")
@@ -63,7 +63,7 @@ class Sharded(Redis):
         shared = [
             self.add(parts.config_map(names.CONFIG, namespace, files)),
             self.add(parts.config_map(names.SCRIPTS, namespace, scripts)),
-            self.add(parts.service(names.NODES, namespace, names.SERVER, port, headless=True)),
+            self.add(parts.pods_service(namespace)),
             *self.basis,
         ]
         annotations = self.annotations({**files, **scripts})
@@ -97,9 +97,7 @@ class Sharded(Redis):
                 names.READ, namespace, names.PROXY, port, targets={"redis": names.READ_PORT}
             )
         )
-        self.add(
-            parts.service(names.METRICS, namespace, names.SERVER, {"metrics": names.EXPORTER_PORT})
-        )
+        self.add(parts.metrics_service(namespace))
         self.cluster_endpoint = f"{names.service_host(names.NODES, namespace)}:{names.REDIS_PORT}"
         self.finish()
 

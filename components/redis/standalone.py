@@ -23,7 +23,7 @@ class Standalone(Redis):
         guard: pulumi.Resource,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("Standalone", name, cluster, topology, guard, opts)
+        super().__init__(name, cluster, topology, guard, opts)
         namespace = topology.namespace
         files = {"redis.conf": config.redis_conf(topology)}
         scripts = {name: parts.script(name) for name in _SCRIPTS}
@@ -39,13 +39,11 @@ class Standalone(Redis):
             *self.add_all(parts.claims(topology, 1)),
             self.add(parts.config_map(names.CONFIG, namespace, files)),
             self.add(parts.config_map(names.SCRIPTS, namespace, scripts)),
-            self.add(parts.service(names.NODES, namespace, names.SERVER, port, headless=True)),
+            self.add(parts.pods_service(namespace)),
             *self.basis,
         )
         self.add(parts.disruption_budget(names.SERVER, namespace))
         for service in (names.WRITE, names.READ):
             self.add(parts.service(service, namespace, names.SERVER, port))
-        self.add(
-            parts.service(names.METRICS, namespace, names.SERVER, {"metrics": names.EXPORTER_PORT})
-        )
+        self.add(parts.metrics_service(namespace))
         self.finish()
