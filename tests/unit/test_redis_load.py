@@ -101,16 +101,28 @@ def team(*kinds: str) -> list[Worker]:
     return [Worker(f"{kind}-0", kind, "0", RATE) for kind in kinds or (WRITE, CONFIRMED, READ)]
 
 
+def at_work(logs: list[Path]) -> None:
+    """Half a second, and until each worker has made some attempts more: they may start late."""
+
+    def lines(log: Path) -> int:
+        return log.read_bytes().count(b"\n") if log.exists() else 0
+
+    wanted = {log: lines(log) + 2 for log in logs}
+    time.sleep(0.5)
+    eventually(lambda: all(lines(log) >= number for log, number in wanted.items()))
+
+
 @contextlib.contextmanager
 def working(url: str, folder: Path, *kinds: str) -> Iterator[None]:
     thread = threading.Thread(
         target=run, args=(team(*kinds), lambda _: Target(url, "", cluster=False), folder, 30)
     )
+    logs = [folder / f"{worker.name}.jsonl" for worker in team(*kinds)]
     thread.start()
     try:
-        time.sleep(0.5)
+        at_work(logs)
         yield
-        time.sleep(0.5)
+        at_work(logs)
     finally:
         (folder / "stop").touch()
         thread.join()
