@@ -1,0 +1,158 @@
+"""moto's server on loopback, and the few answers of AWS that it does not know.
+
+Everything goes to moto by HTTP but what `Played` answers: simulation of policies (by moto's own
+policy evaluator, over the policies that moto's IAM holds), quotas that moto has no value of, and
+credentials that have expired.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import threading
+import urllib.parse
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from xml.sax.saxutils import escape
+
+import boto3
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.iam.access_control import IAMPolicy, IAMUserAccessKey, PermissionResult
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
+from werkzeug.serving import make_server
+
+IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
+STS = "https://sts.amazonaws.com/doc/2011-06-15/"
+
+
+@dataclass
+class Played:
+    """A WSGI application in front of moto's.
+
+    `quotas` are values by (service, code), `expired` access keys that are over, `calls` what was
+    asked: "GetServiceQuota", "SimulatePrincipalPolicy", ...
+    """
+
+    application: object
+    quotas: dict[tuple[str, str], float] = field(default_factory=dict)
+    defaults: dict[tuple[str, str], float] = field(default_factory=dict)
+    expired: set[str] = field(default_factory=set)
+    organization_denies: set[str] = field(default_factory=set)
+    calls: list[str] = field(default_factory=list)
+
+    def __call__(self, environ, start_response):
+        size = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(size) if size else b""
+        environ["wsgi.input"] = io.BytesIO(body)
+        authorization = environ.get("HTTP_AUTHORIZATION", "")
+        target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        form = dict(urllib.parse.parse_qsl(body.decode("utf-8", "replace")))
+        action = target or form.get("Action", "")
+        self.calls.append(action)
+        if any(f"Credential={key}/" in authorization for key in self.expired):
+            text = error("ExpiredToken", "The security token included in the request is expired")
+            return answer(start_response, "403 Forbidden", "text/xml", text)
+        if action == "SimulatePrincipalPolicy":
+            text = self.simulate(form)
+            return answer(start_response, "200 OK", "text/xml", text)
+        if action in ("GetServiceQuota", "GetAWSDefaultServiceQuota"):
+            asked = json.loads(body)
+            key = (asked["ServiceCode"], asked["QuotaCode"])
+            known = self.quotas if action == "GetServiceQuota" else self.defaults
+            kind = "application/x-amz-json-1.1"
+            if key in known:
+                found = {"Quota": {"QuotaCode": key[1], "Value": known[key]}}
+                return answer(start_response, "200 OK", kind, json.dumps(found))
+            if action == "GetAWSDefaultServiceQuota":
+                found = {"__type": "NoSuchResourceException", "message": "no such quota"}
+                return answer(start_response, "400 Bad Request", kind, json.dumps(found))
+        return self.application(environ, start_response)
+
+    def simulate(self, form: dict[str, str]) -> str:
+        """Decisions by the policies that moto holds of a user."""
+        user = form["PolicySourceArn"].rpartition("/")[2]
+        (resource,) = members(form, "ResourceArns")
+        key = IAMUserAccessKey.__new__(IAMUserAccessKey)
+        key.account_id, key.partition = DEFAULT_ACCOUNT_ID, "aws"
+        key._owner_user_name = user
+        policies = [IAMPolicy(policy) for policy in key.collect_policies()]
+        results = "".join(
+            self.decision(policies, action, resource) for action in members(form, "ActionNames")
+        )
+        return (
+            f'<SimulatePrincipalPolicyResponse xmlns="{IAM}"><SimulatePrincipalPolicyResult>'
+            f"<IsTruncated>false</IsTruncated><EvaluationResults>{results}</EvaluationResults>"
+            "</SimulatePrincipalPolicyResult></SimulatePrincipalPolicyResponse>"
+        )
+
+    def decision(self, policies: list[IAMPolicy], action: str, resource: str) -> str:
+        found = [policy.is_action_permitted(action, resource) for policy in policies]
+        decision, detail = "implicitDeny", ""
+        if PermissionResult.DENIED in found:
+            decision = "explicitDeny"
+        elif action in self.organization_denies:
+            detail = (
+                "<OrganizationsDecisionDetail><AllowedByOrganizations>false"
+                "</AllowedByOrganizations></OrganizationsDecisionDetail>"
+            )
+        elif PermissionResult.PERMITTED in found:
+            decision = "allowed"
+        return (
+            f"<member><EvalActionName>{action}</EvalActionName>"
+            f"<EvalResourceName>{escape(resource)}</EvalResourceName>"
+            f"<EvalDecision>{decision}</EvalDecision>{detail}</member>"
+        )
+
+
+def members(form: dict[str, str], name: str) -> list[str]:
+    """A list of AWS's query protocol: Name.member.1, Name.member.2, ..."""
+    found = []
+    while (value := form.get(f"{name}.member.{len(found) + 1}")) is not None:
+        found.append(value)
+    return found
+
+
+def error(code: str, message: str) -> str:
+    return (
+        f'<ErrorResponse xmlns="{STS}"><Error><Type>Sender</Type><Code>{code}</Code>'
+        f"<Message>{message}</Message></Error><RequestId>1</RequestId></ErrorResponse>"
+    )
+
+
+def answer(start_response, status: str, kind: str, text: str) -> list[bytes]:
+    body = text.encode()
+    start_response(status, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+@dataclass
+class Server:
+    """A running server: `url`, and what it plays."""
+
+    url: str
+    played: Played
+
+    def session(self, access_key: str, secret_key: str, region: str = "") -> boto3.Session:
+        """A session of somebody; where it goes is in AWS_ENDPOINT_URL."""
+        return boto3.Session(access_key, secret_key, region_name=region or None)
+
+
+@contextlib.contextmanager
+def serve() -> Iterator[Server]:
+    """A server on a free port of loopback, until the end."""
+    played = Played(DomainDispatcherApplication(create_backend_app))
+    server = make_server("127.0.0.1", 0, played, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        host, port = server.server_address[:2]
+        yield Server(f"http://{host}:{port}", played)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
