@@ -1,0 +1,1 @@
+"""The gateway: load balancer, reverse proxy and API gateway, described once."""
