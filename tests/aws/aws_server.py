@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape
 
 import boto3
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.iam import iam_backends
 from moto.iam.access_control import IAMPolicy, IAMUserAccessKey, PermissionResult
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
@@ -27,6 +28,7 @@ from moto.moto_server.werkzeug_app import (
 from werkzeug.serving import make_server
 
 IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
+EVERYTHING = json.dumps({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 STS = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
@@ -34,8 +36,8 @@ STS = "https://sts.amazonaws.com/doc/2011-06-15/"
 class Played:
     """A WSGI application in front of moto's.
 
-    `quotas` are values by (service, code), `expired` access keys that are over, `calls` what was
-    asked: "GetServiceQuota", "SimulatePrincipalPolicy", ...
+    `quotas` are values by (service, code), `expired` access keys that are over, `simulated`
+    whose policies were evaluated, `calls` the actions that were asked for.
     """
 
     application: object
@@ -43,6 +45,7 @@ class Played:
     defaults: dict[tuple[str, str], float] = field(default_factory=dict)
     expired: set[str] = field(default_factory=set)
     organization_denies: set[str] = field(default_factory=set)
+    simulated: set[str] = field(default_factory=set)
     calls: list[str] = field(default_factory=list)
 
     def __call__(self, environ, start_response):
@@ -74,13 +77,16 @@ class Played:
         return self.application(environ, start_response)
 
     def simulate(self, form: dict[str, str]) -> str:
-        """Decisions by the policies that moto holds of a user."""
-        user = form["PolicySourceArn"].rpartition("/")[2]
+        """Decisions by the policies that moto holds of a user; a role may do everything."""
+        arn = form["PolicySourceArn"]
+        self.simulated.add(arn)
         (resource,) = members(form, "ResourceArns")
-        key = IAMUserAccessKey.__new__(IAMUserAccessKey)
-        key.account_id, key.partition = DEFAULT_ACCOUNT_ID, "aws"
-        key._owner_user_name = user
-        policies = [IAMPolicy(policy) for policy in key.collect_policies()]
+        policies = [] if ":user/" in arn else [IAMPolicy(EVERYTHING)]
+        if ":user/" in arn:
+            user = iam_backends[DEFAULT_ACCOUNT_ID]["aws"].get_user(arn.rpartition("/")[2])
+            key = user.access_keys[0].access_key_id
+            found = IAMUserAccessKey(DEFAULT_ACCOUNT_ID, "aws", key, {}).collect_policies()
+            policies = [IAMPolicy(policy) for policy in found]
         results = "".join(
             self.decision(policies, action, resource) for action in members(form, "ActionNames")
         )

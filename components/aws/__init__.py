@@ -1,0 +1,1 @@
+"""The AWS stack: what runs in an account, and the checks before it."""

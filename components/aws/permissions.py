@@ -1,0 +1,162 @@
+"""What the identity that runs the stack must be allowed. Pure.
+
+Actions and the types of resources that they take are those of the Service Authorization Reference:
+https://docs.aws.amazon.com/service-authorization/latest/reference/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True)
+class Permission:
+    """An action (`eks:CreateCluster`) on a resource: its ARN, or "*" where it takes none."""
+
+    action: str
+    resource: str = "*"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the stack is, and what its resources' names begin with.
+
+    `parts` are what it has besides network and cluster: keys of `PARTS`.
+    """
+
+    region: str
+    account: str
+    name: str
+    partition: str = "aws"
+    parts: frozenset[str] = frozenset()
+
+
+_ALWAYS: Final[Mapping[str, str]] = {
+    # By service: the ARN of a resource of the stack, then actions.
+    "ec2 *": "CreateVpc DeleteVpc ModifyVpcAttribute DescribeVpcs CreateSubnet DeleteSubnet "
+    "ModifySubnetAttribute DescribeSubnets CreateInternetGateway AttachInternetGateway "
+    "DetachInternetGateway DeleteInternetGateway AllocateAddress ReleaseAddress DescribeAddresses "
+    "CreateNatGateway DeleteNatGateway DescribeNatGateways CreateRouteTable DeleteRouteTable "
+    "AssociateRouteTable DisassociateRouteTable CreateRoute DeleteRoute DescribeRouteTables "
+    "CreateVpcEndpoint DeleteVpcEndpoints ModifyVpcEndpoint DescribeVpcEndpoints "
+    "CreateSecurityGroup DeleteSecurityGroup AuthorizeSecurityGroupIngress "
+    "AuthorizeSecurityGroupEgress RevokeSecurityGroupIngress RevokeSecurityGroupEgress "
+    "DescribeSecurityGroups CreateLaunchTemplate CreateLaunchTemplateVersion DeleteLaunchTemplate "
+    "DescribeLaunchTemplates DescribeLaunchTemplateVersions RunInstances CreateTags DeleteTags "
+    "DescribeAvailabilityZones DescribeInstances DescribeInstanceTypes "
+    "DescribeInstanceTypeOfferings DescribeNetworkInterfaces",
+    "eks arn:{partition}:eks:{region}:{account}:cluster/{name}": "CreateCluster DeleteCluster "
+    "DescribeCluster UpdateClusterConfig UpdateClusterVersion CreateNodegroup CreateAddon "
+    "CreateAccessEntry CreatePodIdentityAssociation TagResource",
+    "eks arn:{partition}:eks:{region}:{account}:nodegroup/{name}/*/*": "DescribeNodegroup "
+    "DeleteNodegroup UpdateNodegroupConfig UpdateNodegroupVersion",
+    "eks arn:{partition}:eks:{region}:{account}:addon/{name}/*/*": "DescribeAddon UpdateAddon "
+    "DeleteAddon",
+    "iam arn:{partition}:iam::{account}:role/{name}-role": "CreateRole DeleteRole GetRole "
+    "PassRole AttachRolePolicy DetachRolePolicy PutRolePolicy DeleteRolePolicy "
+    "UpdateAssumeRolePolicy ListAttachedRolePolicies ListRolePolicies TagRole",
+    "iam arn:{partition}:iam::{account}:policy/{name}-policy": "CreatePolicy DeletePolicy "
+    "GetPolicy GetPolicyVersion CreatePolicyVersion DeletePolicyVersion ListPolicyVersions "
+    "TagPolicy",
+    "kms *": "CreateKey CreateAlias",
+    "kms arn:{partition}:kms:{region}:{account}:key/*": "DescribeKey GetKeyPolicy PutKeyPolicy "
+    "EnableKeyRotation GetKeyRotationStatus ScheduleKeyDeletion CreateGrant TagResource "
+    "ListResourceTags",
+    "logs arn:{partition}:logs:{region}:{account}:log-group:/aws/eks/{name}/cluster": ""
+    "CreateLogGroup DeleteLogGroup PutRetentionPolicy TagResource",
+    "s3 arn:{partition}:s3:::{name}-artifacts": "CreateBucket DeleteBucket PutBucketPolicy "
+    "PutEncryptionConfiguration PutBucketVersioning PutBucketPublicAccessBlock "
+    "PutLifecycleConfiguration PutBucketTagging ListBucket",
+}
+
+_ALARMS: Final[Mapping[str, str]] = {
+    "cloudwatch arn:{partition}:cloudwatch:{region}:{account}:alarm:{name}-redis": "DeleteAlarms "
+    "PutMetricAlarm TagResource ListTagsForResource",
+    "cloudwatch *": "DescribeAlarms",
+}
+PARTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "elasticache": {
+        "elasticache *": "CreateReplicationGroup ModifyReplicationGroup "
+        "ModifyReplicationGroupShardConfiguration IncreaseReplicaCount DecreaseReplicaCount "
+        "DeleteReplicationGroup DescribeReplicationGroups DescribeCacheClusters "
+        "CreateCacheSubnetGroup DeleteCacheSubnetGroup CreateCacheParameterGroup "
+        "ModifyCacheParameterGroup DeleteCacheParameterGroup CreateUser ModifyUser DeleteUser "
+        "DescribeUsers CreateUserGroup ModifyUserGroup DeleteUserGroup DescribeUserGroups "
+        "CreateSnapshot AddTagsToResource ListTagsForResource",
+        **_ALARMS,
+    },
+    "memorydb": {
+        "memorydb *": "CreateMultiRegionCluster UpdateMultiRegionCluster DeleteMultiRegionCluster "
+        "DescribeMultiRegionClusters CreateCluster UpdateCluster DeleteCluster DescribeClusters "
+        "CreateSubnetGroup DeleteSubnetGroup CreateParameterGroup DeleteParameterGroup CreateUser "
+        "UpdateUser DeleteUser DescribeUsers CreateACL UpdateACL DeleteACL DescribeACLs "
+        "CreateSnapshot TagResource ListTags",
+        **_ALARMS,
+    },
+    "rds": {
+        "rds arn:{partition}:rds:{region}:{account}:db:{name}": "CreateDBInstance ModifyDBInstance "
+        "DeleteDBInstance DescribeDBInstances AddTagsToResource ListTagsForResource",
+        "rds arn:{partition}:rds:{region}:{account}:subgrp:{name}": "CreateDBSubnetGroup "
+        "DeleteDBSubnetGroup DescribeDBSubnetGroups",
+    },
+    "efs": {
+        "elasticfilesystem *": "CreateFileSystem DeleteFileSystem DescribeFileSystems "
+        "CreateMountTarget DeleteMountTarget DescribeMountTargets TagResource",
+    },
+    "entry": {
+        "acm *": "RequestCertificate DescribeCertificate DeleteCertificate AddTagsToCertificate",
+        "route53 arn:{partition}:route53:::hostedzone/*": "ChangeResourceRecordSets "
+        "ListResourceRecordSets GetHostedZone",
+        "route53 *": "ListHostedZones GetChange",
+    },
+    "budget": {
+        "budgets arn:{partition}:budgets::{account}:budget/{name}": "ModifyBudget ViewBudget",
+    },
+}
+"""What each part of a stack needs more."""
+
+
+def permissions(place: Place) -> tuple[Permission, ...]:
+    """Everything that the stack does in the account, each action once on a resource.
+
+    Raises:
+        KeyError: a part that is not in `PARTS`.
+    """
+    tables = [_ALWAYS, *(PARTS[part] for part in sorted(place.parts))]
+    found = (
+        Permission(f"{service}:{action}", _arn(pattern, place))
+        for table in tables
+        for key, actions in table.items()
+        for service, _, pattern in [key.partition(" ")]
+        for action in actions.split()
+    )
+    return tuple(dict.fromkeys(found))
+
+
+def by_resource(needed: Iterable[Permission]) -> dict[str, list[str]]:
+    """Actions by resource."""
+    found: dict[str, list[str]] = {}
+    for permission in needed:
+        found.setdefault(permission.resource, []).append(permission.action)
+    return found
+
+
+def policy(place: Place) -> str:
+    """An IAM policy (JSON) that allows exactly `permissions`.
+
+    Without an account it is for any account, and names of resources are those of the stack.
+    """
+    statements = [
+        {"Effect": "Allow", "Action": sorted(actions), "Resource": resource}
+        for resource, actions in by_resource(permissions(place)).items()
+    ]
+    return json.dumps({"Version": "2012-10-17", "Statement": statements}, indent=2)
+
+
+def _arn(pattern: str, place: Place) -> str:
+    return pattern.format(
+        partition=place.partition, region=place.region, account=place.account, name=place.name
+    )
