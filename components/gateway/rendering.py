@@ -10,10 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 Layer = Literal["all", "balancer", "proxy", "gateway"]
 """The part of a chain that is rendered; `all` for a single box."""
+
+
+@dataclass(frozen=True)
+class Pods:
+    """The pods behind a port of a Service; both may be outputs."""
+
+    selector: Any
+    """Their labels."""
+    target_port: Any
+    """Their port, by number or name."""
 
 
 @dataclass(frozen=True)
@@ -48,3 +58,6 @@ class Target:
     """Whether the cluster has Services of the type LoadBalancer."""
     name: str = "gateway"
     """Prefix of the names of all objects."""
+    pods: Mapping[str, Pods] = field(default_factory=dict)
+    """kong: `namespace/name:port` of a backend's Service to its pods. Without them Kong sees the
+    Service as one address, and can neither balance nor check its endpoints."""
