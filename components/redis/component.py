@@ -19,33 +19,29 @@ from components.redis.topology import TOPOLOGIES, RedisTopology
 _TYPE: Final = "mlplatform:redis:{}"
 _TIMEOUT: Final = "15m"
 _UNIT_SEPARATOR: Final = "\0"
+_SERVICES: Final = ("ElastiCache", "MemoryDb")
+"""Components of Redis as a service of AWS."""
 
 
-class Redis(pulumi.ComponentResource):
-    """A Redis installation on a cluster. Each topology is a subclass that adds its workloads.
+class Installation(pulumi.ComponentResource):
+    """Redis, wherever it runs: what a stack exports, and what a Kubeflow profile is given.
 
     Whatever the topology, the same names: clients stay as they are when it changes. Nothing is made
     or changed before `guard`, see below, has passed.
     """
 
-    write_endpoint: str
+    write_endpoint: pulumi.Input[str]
     """host:port of TLS, always of a master."""
-    read_endpoint: str
+    read_endpoint: pulumi.Input[str]
     """host:port of TLS, balanced over what may be read."""
     write_uri: pulumi.Output[str]
     """Connection URI of the user `app`; a secret."""
     read_uri: pulumi.Output[str]
     """Connection URI of the user `reader`; a secret."""
     metrics_endpoint: str
-    """URL of Prometheus metrics, of every pod behind its Service."""
+    """URL of metrics: of Prometheus metrics, or of the console that shows them."""
     ca_certificate: pulumi.Output[str]
     """PEM of the authority that servers are checked against; no secret."""
-    members: list[list[str]]
-    """DNS names of the pods of each shard; one shard without sharding, none of an operator's."""
-    ready: pulumi.Resource
-    """Once it is made, Redis takes writes."""
-    basis: tuple[pulumi.Resource, ...]
-    """What every pod needs: account, TLS, access, and who may connect to it."""
 
     def __init__(
         self,
@@ -57,9 +53,9 @@ class Redis(pulumi.ComponentResource):
     ) -> None:
         # Another topology changes what is there: the same objects, under another component.
         former = [
-            pulumi.Alias(type_=_TYPE.format(other.__name__))
-            for other in TOPOLOGIES.values()
-            if other.__name__ != type(self).__name__
+            pulumi.Alias(type_=_TYPE.format(other))
+            for other in (*(kind.__name__ for kind in TOPOLOGIES.values()), *_SERVICES)
+            if other != type(self).__name__
         ]
         super().__init__(
             _TYPE.format(type(self).__name__),
@@ -69,11 +65,10 @@ class Redis(pulumi.ComponentResource):
         )
         self.cluster = cluster
         self.topology = topology
-        namespace = topology.namespace
         self.access = RedisAccess(
             f"{name}-access",
-            installation=namespace,
-            names=names.certificate_names(namespace),
+            installation=topology.namespace,
+            names=names.certificate_names(topology.namespace),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 provider=cluster.platform,
@@ -82,31 +77,6 @@ class Redis(pulumi.ComponentResource):
             ),
         )
         self._first: pulumi.Resource = guard
-        self._first = self.add(parts.namespace(namespace, topology.pod_security))
-        self.account = self.add(parts.service_account(namespace))
-        self.policies = [self.add(body) for body in parts.network_policies(topology)]
-        self.tls = self.add(
-            parts.secret(
-                names.TLS,
-                namespace,
-                {
-                    "ca.crt": self.access.ca_certificate,
-                    "tls.crt": self.access.certificate,
-                    "tls.key": self.access.key,
-                },
-            )
-        )
-        self.users = self.add(parts.secret(names.ACCESS, namespace, self._users()))
-        self.basis = (self.account, self.tls, self.users, *self.policies)
-
-        write, read = (names.service_host(s, namespace) for s in (names.WRITE, names.READ))
-        self.write_endpoint = f"{write}:{names.REDIS_PORT}"
-        self.read_endpoint = f"{read}:{names.REDIS_PORT}"
-        self.write_uri = self._uri("app", self.write_endpoint)
-        self.read_uri = self._uri("reader", self.read_endpoint)
-        metrics = names.service_host(names.METRICS, namespace)
-        self.metrics_endpoint = f"http://{metrics}:{names.EXPORTER_PORT}/metrics"
-        self.ca_certificate = pulumi.Output.unsecret(self.access.ca_certificate)
 
     def add(self, body: Mapping[str, Any], *needs: pulumi.Resource) -> pulumi.Resource:
         """Register an object; it is made after `needs`, and after the namespace and the guard."""
@@ -146,18 +116,6 @@ class Redis(pulumi.ComponentResource):
         """`add` each."""
         return [self.add(body, *needs) for body in bodies]
 
-    def annotations(self, plain: Mapping[str, str]) -> dict[str, Any]:
-        """Digests of what a pod reads at its start: of plain files, and of access."""
-        made = [
-            getattr(self.access, name) for name in access.FIELDS if name != access.AUTHORITY_KEY
-        ]
-        return {
-            "ml-platform/config": digest([json.dumps(dict(plain), sort_keys=True)]),
-            "ml-platform/credentials": pulumi.Output.unsecret(
-                pulumi.Output.all(*made).apply(digest)
-            ),
-        }
-
     @property
     def outputs(self) -> dict[str, pulumi.Input[str]]:
         """What a stack exports: the same names in every topology; URIs are secrets."""
@@ -174,6 +132,76 @@ class Redis(pulumi.ComponentResource):
         """Tell the engine that everything is registered."""
         self.register_outputs(self.outputs)
 
+    def _uri(self, user: str, endpoint: pulumi.Input[str]) -> pulumi.Output[str]:
+        password = getattr(self.access, access.password_field(user))
+        # Not `concat`, which fails where a refresh has no password yet.
+        return pulumi.Output.secret(
+            pulumi.Output.all(password, endpoint).apply(
+                lambda both: f"rediss://{user}:{both[0]}@{both[1]}/0"
+            )
+        )
+
+
+class Redis(Installation):
+    """A Redis installation on a cluster. Each topology is a subclass that adds its workloads."""
+
+    write_endpoint: str
+    read_endpoint: str
+    members: list[list[str]]
+    """DNS names of the pods of each shard; one shard without sharding, none of an operator's."""
+    ready: pulumi.Resource
+    """Once it is made, Redis takes writes."""
+    basis: tuple[pulumi.Resource, ...]
+    """What every pod needs: account, TLS, access, and who may connect to it."""
+
+    def __init__(
+        self,
+        name: str,
+        cluster: Cluster,
+        topology: RedisTopology,
+        guard: pulumi.Resource,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__(name, cluster, topology, guard, opts)
+        namespace = topology.namespace
+        self._first = self.add(parts.namespace(namespace, topology.pod_security))
+        self.account = self.add(parts.service_account(namespace))
+        self.policies = [self.add(body) for body in parts.network_policies(topology)]
+        self.tls = self.add(
+            parts.secret(
+                names.TLS,
+                namespace,
+                {
+                    "ca.crt": self.access.ca_certificate,
+                    "tls.crt": self.access.certificate,
+                    "tls.key": self.access.key,
+                },
+            )
+        )
+        self.users = self.add(parts.secret(names.ACCESS, namespace, self._users()))
+        self.basis = (self.account, self.tls, self.users, *self.policies)
+
+        write, read = (names.service_host(s, namespace) for s in (names.WRITE, names.READ))
+        self.write_endpoint = f"{write}:{names.REDIS_PORT}"
+        self.read_endpoint = f"{read}:{names.REDIS_PORT}"
+        self.write_uri = self._uri("app", self.write_endpoint)
+        self.read_uri = self._uri("reader", self.read_endpoint)
+        metrics = names.service_host(names.METRICS, namespace)
+        self.metrics_endpoint = f"http://{metrics}:{names.EXPORTER_PORT}/metrics"
+        self.ca_certificate = pulumi.Output.unsecret(self.access.ca_certificate)
+
+    def annotations(self, plain: Mapping[str, str]) -> dict[str, Any]:
+        """Digests of what a pod reads at its start: of plain files, and of access."""
+        made = [
+            getattr(self.access, name) for name in access.FIELDS if name != access.AUTHORITY_KEY
+        ]
+        return {
+            "ml-platform/config": digest([json.dumps(dict(plain), sort_keys=True)]),
+            "ml-platform/credentials": pulumi.Output.unsecret(
+                pulumi.Output.all(*made).apply(digest)
+            ),
+        }
+
     def _users(self) -> dict[str, pulumi.Output[str]]:
         """Files of the Secret `redis-access`."""
         passwords = {
@@ -188,13 +216,6 @@ class Redis(pulumi.ComponentResource):
                 lambda password: f"masteruser replica\nmasterauth {password}\n"
             ),
         }
-
-    def _uri(self, user: str, endpoint: str) -> pulumi.Output[str]:
-        password = getattr(self.access, access.password_field(user))
-        # Not `concat`, which fails where a refresh has no password yet.
-        return pulumi.Output.secret(
-            password.apply(lambda value: f"rediss://{user}:{value}@{endpoint}/0")
-        )
 
 
 def guard(

@@ -20,6 +20,8 @@ from components.redis import images
 
 NONE: Final = "none"
 """The topology of a stack without Redis."""
+CLUSTER, AWS = "cluster", "aws"
+"""Where Redis runs: in the cluster, or as a service (`components.redis.managed`)."""
 Persistence = Literal["none", "rdb", "aof"]
 EvictionPolicy = Literal[
     "noeviction",
@@ -506,8 +508,12 @@ TOPOLOGIES: Final[Mapping[str, type[RedisTopology]]] = {
 """The models by the value of `redisTopology`."""
 
 
-def parse(values: Mapping[str, Any]) -> RedisTopology | None:
+def parse(
+    values: Mapping[str, Any], kinds: Mapping[str, type[RedisTopology]] = TOPOLOGIES
+) -> RedisTopology | None:
     """The topology of settings by name (`redisMemory`) to JSON values; None for no Redis.
+
+    `kinds` are the models by the value of `redisTopology`.
 
     Raises:
         TopologyError: one line for every setting that can't be used.
@@ -515,11 +521,11 @@ def parse(values: Mapping[str, Any]) -> RedisTopology | None:
     name = values.get(alias("topology"), NONE)
     if name == NONE:
         return None
-    if name not in TOPOLOGIES:
-        known = ", ".join((NONE, *TOPOLOGIES))
+    if name not in kinds:
+        known = ", ".join((NONE, *kinds))
         raise TopologyError(f"redisTopology is {name!r}: there are {known}")
     try:
-        return TOPOLOGIES[name].model_validate(dict(values))
+        return kinds[name].model_validate(dict(values))
     except ValidationError as error:
         lines = [_line(values, problem) for problem in error.errors()]
         raise TopologyError("\n".join(dict.fromkeys(lines))) from None
@@ -534,9 +540,15 @@ def losses(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         return []
     if after == NONE:
         return [f"redisTopology was {before!r} and is 'none': its volumes are deleted"]
+    if lost := _elsewhere(old, new):
+        return [lost]
     found = []
     # One StatefulSet in both, so that the one Redis becomes the first master.
-    if before != after and (before, after) != ("standalone", "replicated"):
+    kept = {("standalone", "replicated")}
+    if new.get("provider") == AWS:
+        # A replica is taken away from the one group of nodes.
+        kept |= {("replicated", "standalone")}
+    if before != after and (before, after) not in kept:
         found.append(
             f"redisTopology was {before!r} and is {after!r}: data is not carried over; make a "
             "backup and restore it"
@@ -562,6 +574,10 @@ def losses(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def impossible(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Changes between two shapes that no consent makes possible, a sentence each."""
     before, after = old.get("topology", NONE), new.get("topology", NONE)
+    if NONE in (before, after) or _elsewhere(old, new):
+        return []
+    if new.get("provider") == AWS:
+        return _impossible_at_service(old, new)
     # Others have volumes of their own.
     kept = before == after or {before, after} == {"standalone", "replicated"}
     if (
@@ -581,6 +597,41 @@ def impossible(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
             f"redisStorageClass was {old.get('storage_class')!r} and is "
             f"{new.get('storage_class')!r}: a volume keeps its class; set it back, or move to "
             "another redisNamespace by backup and restore"
+        )
+    return found
+
+
+def _elsewhere(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What it means that Redis moves in or out of the cluster, or starts from a snapshot."""
+    before, after = old.get("provider", CLUSTER), new.get("provider", CLUSTER)
+    if before != after:
+        return (
+            f"redisProvider was {before!r} and is {after!r}: data is not carried over; make a "
+            "backup and restore it"
+        )
+    for key in ("snapshot", "multi_region"):
+        if old.get(key, "") != new.get(key, ""):
+            return (
+                f"{alias(key)} was {old.get(key, '')!r} and is {new.get(key, '')!r}: Redis is made "
+                "anew"
+            )
+    return ""
+
+
+def _impossible_at_service(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Changes that the service refuses, where Redis stays what it is."""
+    if old.get("namespace") != new.get("namespace"):
+        return []
+    found = []
+    if (old.get("engine"), new.get("engine")) == ("valkey", "redis"):
+        found.append("redisEngine was 'valkey' and is 'redis': the way back is a new Redis")
+    elif old.get("engine") == new.get("engine") and _release(new.get("engine_version")) < _release(
+        old.get("engine_version")
+    ):
+        found.append(
+            f"redisEngineVersion was {old.get('engine_version')} and is "
+            f"{new.get('engine_version')}: the service does not go back; set it to "
+            f"{old.get('engine_version')}"
         )
     return found
 

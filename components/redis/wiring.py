@@ -15,7 +15,7 @@ import pulumi
 
 from components.kubeflow.objects import CRD_KIND, Ref
 from components.redis import config, names
-from components.redis.component import Redis
+from components.redis.component import Installation
 
 CLIENT: Final = "redis-client"
 """Secret, PodDefault, and the label of pods that want it."""
@@ -25,7 +25,7 @@ _AUTHORITY: Final = "ca.crt"
 
 
 def offer(
-    redis: Redis, profile: str, kubeflow: Mapping[Ref, pulumi.Resource]
+    redis: Installation, profile: str, kubeflow: Mapping[Ref, pulumi.Resource]
 ) -> list[pulumi.Resource]:
     """Give a profile what it takes to use Redis.
 
