@@ -109,6 +109,8 @@ class Kubeflow(pulumi.ComponentResource):
     `bodies` are what `checked` gave for the same `args`.
     """
 
+    objects: Sequence[Object]
+    """As they are applied, with credentials that are outputs."""
     resources: Mapping[Ref, pulumi.Resource]
     """A resource for each object and each gate."""
     password: pulumi.Output[str]
@@ -135,11 +137,11 @@ class Kubeflow(pulumi.ComponentResource):
                 parent=self, provider=cluster.platform, deleted_with=cluster.deleted_with
             ),
         )
-        secured = access.secure(bodies, _credentials(args.user_email, credentials), _digest)
+        self.objects = access.secure(bodies, _credentials(args.user_email, credentials), _digest)
         manifests = Manifests(
             name,
             ManifestsArgs(
-                plan(secured),
+                plan(self.objects),
                 cluster,
                 args.cache_dir / "definitions",
                 f"{args.timeout_minutes}m",

@@ -1,16 +1,16 @@
-"""Kubeflow as a component: every object of the plan a node of Pulumi's graph."""
+"""A plan as a component: every object of it a node of Pulumi's graph."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from components.cluster.base import Cluster
-from components.kubeflow.objects import CRD_KIND, Object, Ref, group_of
+from components.kubeflow.objects import CRD_KIND, Object, Ref, annotations_of, group_of
 from components.kubeflow.plan import Node, Plan
 from components.kubeflow.rules import Gate
 from components.kubeflow.store import put
@@ -28,13 +28,15 @@ class ManifestsArgs:
     """What `Manifests` applies and how.
 
     `store` is where bodies of CustomResourceDefinitions are kept (a cache; safe to delete);
-    `timeout` is how long one object may take to become ready, as a Go duration.
+    `timeout` is how long one object may take to become ready, as a Go duration. `made` are
+    resources of the plan that are registered already, by another component.
     """
 
     plan: Plan
     cluster: Cluster
     store: Path
     timeout: str = "30m"
+    made: Mapping[Ref, pulumi.Resource] = field(default_factory=dict)
 
 
 class Manifests(pulumi.ComponentResource):
@@ -45,14 +47,15 @@ class Manifests(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mlplatform:kubeflow:Manifests", name, None, opts)
         self._args = args
-        self._made: dict[Ref, pulumi.Resource] = {}
+        self._made: dict[Ref, pulumi.Resource] = dict(args.made)
         for node in args.plan.nodes:
-            self._made[node.ref] = self._node(node)
+            if node.ref not in args.made:
+                self._made[node.ref] = self._node(node)
         self.register_outputs({})
 
     @property
     def resources(self) -> Mapping[Ref, pulumi.Resource]:
-        """What was registered: a resource for each object and each gate."""
+        """A resource for each object and each gate of the plan."""
         return self._made
 
     def _node(self, node: Node) -> pulumi.Resource:
@@ -143,6 +146,13 @@ def _aliases(node: Node) -> list[pulumi.Alias]:
     ]
 
 
+def _awaited(body: Object) -> bool:
+    """Whether others need the address that a load balancer gives the Service."""
+    return (body.get("spec") or {}).get("type") == "LoadBalancer" and (
+        annotations_of(body).get(_SKIP_ANNOTATION) == "false"
+    )
+
+
 def _with_annotations(node: Node) -> Mapping[str, Any]:
     """The object, telling the provider who its fields belong to and what others wait for."""
     body = dict(node.body or {})
@@ -152,6 +162,10 @@ def _with_annotations(node: Node) -> Mapping[str, Any]:
     added = {_MANAGER_ANNOTATION: FIELD_MANAGER, _FORCE_ANNOTATION: "true"}
     if node.ref.kind == "Service" and not node.ref.group:
         added[_SKIP_ANNOTATION] = "true"
+        if _awaited(body):
+            # Asked for, so that the address is an output.
+            body["status"] = None
+            added[_SKIP_ANNOTATION] = "false"
     if node.condition:
         added[_WAIT_ANNOTATION] = f"condition={node.condition}"
     metadata["annotations"] = {**(metadata.get("annotations") or {}), **added}

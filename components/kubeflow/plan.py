@@ -79,11 +79,12 @@ class Plan:
         return reduced
 
 
-def plan(objects: Iterable[Object]) -> Plan:
+def plan(objects: Iterable[Object], more: Iterable[Edge] = ()) -> Plan:
     """Order objects by what the API server and their pods really need.
 
     Args:
         objects: Kubernetes objects as decoded from JSON or YAML, in any order.
+        more: edges between them that no rule sees.
 
     Returns:
         The plan; the same for any order of the objects.
@@ -103,6 +104,7 @@ def plan(objects: Iterable[Object]) -> Plan:
             known[ref] = body
         known = dict(sorted(known.items()))
         found, gates = edges(known, kinds)
+        found += more
     except ObjectError as error:
         raise PlanError(str(error)) from error
     refs = [*known, *(gate.ref for gate in gates)]

@@ -125,21 +125,36 @@ def _cached(
     cache_dir: Path,
     progress: Progress,
 ) -> list[dict[str, Any]]:
-    key = {
-        "format": _FORMAT,
-        "source": source.digest,
-        "paths": selection.paths,
-        "patches": prepared.identity(),
-        "kustomize": _identity(kustomize),
-    }
-    digest = hashlib.sha256(orjson.dumps(key, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    entry = cache_dir / "rendered" / f"{digest}.json"
-    objects = _load(entry)
-    if objects is None:
+    key = {"source": source.digest, "paths": selection.paths, "patches": prepared.identity()}
+
+    def make() -> list[dict[str, Any]]:
         parts = selection.components
         what = parts[0].name if len(parts) == 1 else f"{len(parts)} components of Kubeflow"
         progress(f"rendering {what}")
-        objects = _render(source.root, catalog, selection, prepared, kustomize)
+        return _render(source.root, catalog, selection, prepared, kustomize)
+
+    return cached(key, kustomize, cache_dir, make)
+
+
+def cached(
+    key: Mapping[str, Any],
+    kustomize: Path,
+    cache_dir: Path,
+    make: Callable[[], list[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """What `make` gives, kept under `cache_dir/rendered` by `key`: JSON of all that it depends on.
+
+    The format of what is kept and the kustomize executable are added to the key.
+
+    Raises:
+        RenderError: there is no such kustomize; and what `make` raises.
+    """
+    whole = {**key, "format": _FORMAT, "kustomize": _identity(kustomize)}
+    digest = hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    entry = cache_dir / "rendered" / f"{digest}.json"
+    objects = _load(entry)
+    if objects is None:
+        objects = make()
         _keep(entry, objects)
     return objects
 
@@ -166,7 +181,7 @@ def _separately(root: Path, selection: Selection, kustomize: Path) -> list[dict[
     order = sorted(range(len(tasks)), key=lambda i: -_size(root, tasks[i][1]))
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         runs = {
-            i: pool.submit(_run, kustomize, root / tasks[i][1], f"component {tasks[i][0]}")
+            i: pool.submit(build, kustomize, root / tasks[i][1], f"component {tasks[i][0]}")
             for i in order
         }
         try:
@@ -209,12 +224,17 @@ def _together(
         }
         # JSON is YAML.
         (work / "kustomization.yaml").write_bytes(orjson.dumps(kustomization))
-        return _run(kustomize, work, "")
+        return build(kustomize, work)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _run(kustomize: Path, folder: Path, what: str) -> list[dict[str, Any]]:
+def build(kustomize: Path, folder: Path, what: str = "") -> list[dict[str, Any]]:
+    """The objects that kustomize makes of a folder; `what` is its name in errors.
+
+    Raises:
+        RenderError: kustomize can't be run, refused, or gave no proper YAML.
+    """
     prefix = f"{what}: " if what else ""
     try:
         done = subprocess.run(
@@ -384,4 +404,4 @@ def _keep(entry: Path, objects: list[dict[str, Any]]) -> None:
         old.unlink(missing_ok=True)
 
 
-__all__ = ["CatalogError", "Patch", "RenderError", "Transform", "render"]
+__all__ = ["CatalogError", "Patch", "RenderError", "Transform", "build", "cached", "render"]

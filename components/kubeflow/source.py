@@ -1,4 +1,4 @@
-"""Where Kubeflow's manifests come from: a folder, or a pinned git ref of kubeflow/manifests."""
+"""Where manifests come from: a folder, or a pinned git ref, of kubeflow/manifests or of others."""
 
 from __future__ import annotations
 
@@ -35,6 +35,28 @@ class SourceError(ValueError):
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What a source is a copy of.
+
+    Settings that name it begin with `setting`, like `kubeflowPath`; `layout` are files and folders
+    that it must hold; `what` says whose they are, and `example` is a ref of it.
+    """
+
+    setting: str
+    what: str
+    layout: tuple[str, ...]
+    example: str
+
+
+KUBEFLOW = Kind(
+    "kubeflow",
+    "kubeflow/manifests v1.10 or newer",
+    ("applications", "common", "example/kustomization.yaml"),
+    "v1.10.2",
+)
+
+
+@dataclass(frozen=True)
 class SourceSpec:
     """Which manifests: the folder `path` as it is, or else the git `ref` of `repository`.
 
@@ -44,6 +66,7 @@ class SourceSpec:
     path: Path | None = None
     repository: str = REPOSITORY
     ref: str = ""
+    kind: Kind = KUBEFLOW
 
 
 @dataclass(frozen=True)
@@ -66,15 +89,17 @@ def resolve(
         SourceError: no such folder or ref, a repository that does not answer, no git, or content
             that is not what `lock_file` says.
     """
+    setting = spec.kind.setting
     if spec.path is not None:
         root = spec.path.expanduser().resolve()
         if not root.is_dir():
-            raise SourceError(f"kubeflowPath is {spec.path}, which is no folder")
-        _check_layout(root, f"kubeflowPath is {spec.path}")
+            raise SourceError(f"{setting}Path is {spec.path}, which is no folder")
+        _check_layout(root, f"{setting}Path is {spec.path}", spec.kind)
         return Source(root, tree_digest(root))
     if not _REF.fullmatch(spec.ref):
         raise SourceError(
-            f"kubeflowRef is {spec.ref!r}; expected a tag, a branch or a commit hash, like v1.10.2"
+            f"{setting}Ref is {spec.ref!r}; expected a tag, a branch or a commit hash, "
+            f"like {spec.kind.example}"
         )
     return _pinned(spec, cache_dir / "sources", lock_file, progress)
 
@@ -107,16 +132,11 @@ def _files(folder: str) -> Iterator[tuple[str, bool]]:
                 yield entry.path, entry.is_symlink()
 
 
-def _check_layout(root: Path, found: str) -> None:
-    missing = [
-        name
-        for name in ("applications", "common", "example/kustomization.yaml")
-        if not (root / name).exists()
-    ]
+def _check_layout(root: Path, found: str, kind: Kind) -> None:
+    missing = [name for name in kind.layout if not (root / name).exists()]
     if missing:
         raise SourceError(
-            f"{found}, which is no copy of kubeflow/manifests v1.10 or newer: "
-            f"it has no {', no '.join(missing)}"
+            f"{found}, which is no copy of {kind.what}: it has no {', no '.join(missing)}"
         )
 
 
@@ -149,7 +169,7 @@ def _mismatch(
         f"{spec.ref} of {spec.repository} is not what it was: {lock_file} has {what} "
         f"{expected[what]}, the repository now has {found[what]}. To accept the new content, "
         f'remove the entry "{spec.repository}@{spec.ref}" from {lock_file}; '
-        "to keep the old, set kubeflowRef to its commit"
+        f"to keep the old, set {spec.kind.setting}Ref to its commit"
     )
 
 
@@ -157,7 +177,9 @@ def _fetch(spec: SourceSpec, store: Path) -> tuple[str, Path]:
     """The commit of the ref and the folder of its content, which appears whole or not at all."""
     git = shutil.which("git")
     if git is None:
-        raise SourceError("git is not installed; install it, or set kubeflowPath to a folder")
+        raise SourceError(
+            f"git is not installed; install it, or set {spec.kind.setting}Path to a folder"
+        )
     work = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=store))
     try:
         repository, tree = work / "repository", work / "tree"
@@ -170,7 +192,8 @@ def _fetch(spec: SourceSpec, store: Path) -> tuple[str, Path]:
             raise SourceError(_fetch_failure(spec, error.stderr)) from error
         commit = _git(*at, "rev-parse", "FETCH_HEAD^{commit}").strip()
         _git(*at, "checkout", "--quiet", "--force", commit)
-        _check_layout(tree, f"kubeflowRef is {spec.ref} of {spec.repository}")
+        found = f"{spec.kind.setting}Ref is {spec.ref} of {spec.repository}"
+        _check_layout(tree, found, spec.kind)
         root = store / commit
         if root.exists():
             root.rename(work / "replaced")
@@ -196,15 +219,15 @@ def _git(git: str, *arguments: str) -> str:
 def _fetch_failure(spec: SourceSpec, stderr: str) -> str:
     if "couldn't find remote ref" in stderr or "not our ref" in stderr:
         return (
-            f"kubeflowRef is {spec.ref}, which {spec.repository} does not have; "
+            f"{spec.kind.setting}Ref is {spec.ref}, which {spec.repository} does not have; "
             f"see its tags with: git ls-remote --tags {spec.repository}"
         )
     lines = [line for line in stderr.splitlines() if line.strip()]
     reason = next((line for line in lines if line.startswith("fatal:")), "git gave no reason")
     return (
-        f"kubeflowRepository {spec.repository} cannot be reached "
+        f"{spec.kind.setting}Repository {spec.repository} cannot be reached "
         f"({reason.removeprefix('fatal:').strip()}); check the address and the network, "
-        "or set kubeflowPath to a copy of it"
+        f"or set {spec.kind.setting}Path to a copy of it"
     )
 
 
