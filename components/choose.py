@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pulumi
 
@@ -11,8 +12,8 @@ from components.cluster.existing import Existing, ExistingArgs
 from components.cluster.minikube import Minikube, MinikubeArgs
 from components.cluster.sandbox import Sandbox, SandboxArgs
 from components.kubeflow import transforms
-from components.kubeflow.component import KubeflowArgs
-from components.kubeflow.objects import Ref
+from components.kubeflow.component import Kubeflow, KubeflowArgs
+from components.kubeflow.objects import Object, Ref
 from components.kubeflow.source import SourceSpec
 from components.platform_provider import RedisTopology as RedisGuard
 from components.redis import wiring
@@ -21,7 +22,13 @@ from components.redis.create import create
 from components.settings import ROOT, Settings, in_project
 from toolchain.tools import cache_folder, find
 
+if TYPE_CHECKING:
+    # Where there is a gateway it is imported: its model takes a tenth of a second.
+    from components.gateway.component import Gateway, GatewayArgs
+    from components.gateway.create import Wishes
+
 LOCK_FILE = ROOT / "kubeflow.lock.json"
+GATEWAY_LOCK_FILE = ROOT / "gateway.lock.json"
 
 
 def cluster_of(settings: Settings) -> Cluster:
@@ -92,7 +99,71 @@ def redis_of(
     topology = settings.redis()
     if topology is None:
         return None
+    if (wishes := _wishes(settings)) and wishes.redis_port:
+        clients = (*topology.clients, wishes.client)
+        topology = topology.model_copy(update={"clients": clients})
     redis = create("redis", cluster, topology, redis_guard)
     for profile in topology.profiles:
         wiring.offer(redis, profile, kubeflow)
     return redis
+
+
+def gateway_args(
+    settings: Settings, others: Sequence[Object], progress: Callable[[str], None]
+) -> GatewayArgs | None:
+    """What of the gateway the settings ask for, beside `others`, the objects of Kubeflow.
+
+    Raises:
+        ToolMissing: kustomize is not installed.
+        GatewayError, SourceError, RenderError, PlanError: it can't be had so.
+    """
+    wishes = _wishes(settings)
+    if wishes is None:
+        return None
+    from components.gateway.component import checked
+    from components.gateway.create import arguments
+
+    args = arguments(wishes, others)
+    checked(args, others, progress)
+    return args
+
+
+def gateway_of(args: GatewayArgs | None, cluster: Cluster, kubeflow: Kubeflow) -> Gateway | None:
+    """The gateway in front of Kubeflow and Redis, if there is to be one."""
+    if args is None:
+        return None
+    from components.gateway.component import Gateway
+
+    return Gateway("gateway", cluster, args, kubeflow.objects, kubeflow.resources)
+
+
+def _wishes(settings: Settings) -> Wishes | None:
+    if settings.gateway == "none":
+        return None
+    from components.gateway.create import Wishes
+    from components.gateway.install import InstallArgs
+
+    redis = settings.redis()
+    path, definitions = settings.gateway_path, settings.gateway_definitions_path
+    one_node = settings.cluster == "minikube" and settings.minikube_nodes == 1
+    return Wishes(
+        install=InstallArgs(
+            implementation=settings.gateway,
+            kustomize=find("kustomize"),
+            cache_dir=cache_folder(),
+            lock_file=GATEWAY_LOCK_FILE,
+            path=in_project(path) if path else None,
+            repository=settings.gateway_repository,
+            ref=settings.gateway_ref,
+            definitions=in_project(definitions) if definitions else None,
+        ),
+        routes=settings.routes(),
+        host=settings.gateway_host,
+        tls_secret=settings.gateway_tls_secret,
+        acme_email=settings.gateway_acme_email,
+        redis_port=settings.gateway_redis_port,
+        redis=redis.namespace if redis else "",
+        replicas=settings.gateway_replicas or (1 if one_node else 2),
+        monitors=settings.gateway_monitors,
+        timeout_minutes=settings.timeout_minutes,
+    )

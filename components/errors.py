@@ -9,6 +9,7 @@ import pulumi
 
 from components.cluster.base import ClusterError
 from components.cluster.preflight import PreflightError
+from components.gateway.errors import GatewayError
 from components.kubeflow.access import AccessError
 from components.kubeflow.catalog import CatalogError
 from components.kubeflow.plan import PlanError
@@ -24,6 +25,7 @@ MENDABLE = (
     AccessError,
     CatalogError,
     ClusterError,
+    GatewayError,
     PlanError,
     PreflightError,
     RenderError,

@@ -155,3 +155,40 @@ class RedisTopology(pulumi.CustomResource):
     ) -> None:
         properties = {"shape": dict(shape), "allowDataLoss": allow_data_loss}
         super().__init__("mlplatform:redis:Topology", name, properties, opts)
+
+
+class GatewayAccess(pulumi.CustomResource):
+    """Generated keys, passwords and a certificate of one gateway, kept as `Credentials` are.
+
+    `installation` is the name of its namespace, `names` are the DNS names of the certificate,
+    `credentials` the names of keys and passwords. Every output is a secret.
+    """
+
+    ca_certificate: pulumi.Output[str]
+    """PEM, as the certificate and the keys are."""
+    ca_key: pulumi.Output[str]
+    certificate: pulumi.Output[str]
+    key: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        installation: str,
+        names: Sequence[str],
+        credentials: Sequence[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        made = [*GatewayAccess.__annotations__, *credentials]
+        properties: dict[str, Any] = dict.fromkeys(made)
+        properties |= {
+            "installation": installation,
+            "names": list(names),
+            "credentials": list(credentials),
+        }
+        super().__init__("mlplatform:gateway:Access", name, properties, opts)
+
+    def credential(self, name: str) -> pulumi.Output[str]:
+        """A key or password by its name."""
+        found: pulumi.Output[str] = getattr(self, name)
+        return found

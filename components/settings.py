@@ -180,6 +180,31 @@ class Settings(BaseModel):
     redis_allow_data_loss: bool = False
     """Redis: whether a change may lose data."""
 
+    gateway: Literal["none", "nginx", "kong"] = "none"
+    """Gateway: none, nginx (F5 NGINX Ingress Controller) or kong."""
+    gateway_routes: str = ""
+    """Gateway: YAML file of its routes; relative to the project."""
+    gateway_host: str = "kubeflow.localhost"
+    """Gateway: host name of the dashboard; empty to leave the dashboard out."""
+    gateway_tls_secret: str = ""
+    """Gateway: Secret with the dashboard's certificate, in the gateway's namespace."""
+    gateway_acme_email: str = ""
+    """Gateway: account for the dashboard's certificate by Let's Encrypt; empty for an own CA."""
+    gateway_redis_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Gateway: port at which Redis is reached, with its own TLS; 0 for none."""
+    gateway_replicas: Annotated[int, Field(ge=0, le=100)] = 0
+    """Gateway: number of pods; 0 for 2, and for 1 on a minikube of one node."""
+    gateway_monitors: tuple[str, ...] = ("monitoring",)
+    """Gateway: namespaces that may read its metrics."""
+    gateway_ref: str = ""
+    """Gateway: tag, branch or commit of its manifests; empty for the release that was tested."""
+    gateway_repository: str = ""
+    """Gateway: git repository of its manifests; empty for upstream's."""
+    gateway_path: str = ""
+    """Gateway: folder with its manifests, instead of a git ref; relative to the project."""
+    gateway_definitions_path: str = ""
+    """Gateway, kong: folder with kubernetes-configuration and gateway-api, instead of git refs."""
+
     user_email: str = access.DEFAULT_EMAIL
     """E-mail address with which the first user signs in."""
     user_password: str = Field(default="", repr=False)
@@ -229,6 +254,39 @@ class Settings(BaseModel):
     def _is_redis(self) -> Self:
         self.redis()
         return self
+
+    @model_validator(mode="after")
+    def _is_gateway(self) -> Self:
+        changed = [
+            to_camel(name)
+            for name, field in Settings.model_fields.items()
+            if name.startswith("gateway_") and getattr(self, name) != field.default
+        ]
+        if self.gateway == "none" and changed:
+            raise ValueError(
+                f"{', '.join(changed)} is set, but gateway is 'none', which does not use it; "
+                "remove it, or set gateway"
+            )
+        if self.gateway_tls_secret and self.gateway_acme_email:
+            raise ValueError(
+                f"gatewayTlsSecret is {self.gateway_tls_secret!r} and gatewayAcmeEmail is "
+                f"{self.gateway_acme_email!r}: the dashboard has one certificate; remove one"
+            )
+        self.routes()
+        return self
+
+    def routes(self) -> dict[str, Any]:
+        """The content of `gateway_routes`; empty without one.
+
+        Raises:
+            components.gateway.routes.RoutesError: a line for everything that can't be used.
+        """
+        if not self.gateway_routes:
+            return {}
+        # A stack without routes does not pay for their model.
+        from components.gateway.create import read
+
+        return read(in_project(self.gateway_routes))
 
     def redis(self) -> RedisTopology | None:
         """The Redis that the settings ask for; None for none. What is not set is its topology's.

@@ -1,7 +1,8 @@
 """The plugin `pulumi-resource-mlplatform`: what the platform needs and no other provider offers.
 
 Types: `mlplatform:kubernetes:CustomResourceDefinition`, `mlplatform:kubernetes:AdmissionReady`,
-`mlplatform:access:Credentials`, `mlplatform:redis:Access`, `mlplatform:redis:Topology`.
+`mlplatform:access:Credentials`, `mlplatform:gateway:Access`, `mlplatform:redis:Access`,
+`mlplatform:redis:Topology`.
 Configuration: `kubeconfig` (contents or path; secret), `clusterIdentifier`.
 """
 
@@ -16,6 +17,7 @@ from provider import settings
 from provider.admission import Gate, parse_webhook
 from provider.client import Client, Unreachable
 from provider.definitions import API_VERSION, DIGEST, KIND, Definitions, body_of, served_kinds
+from provider.gateway import GatewayAccess
 from provider.informer import Informers
 from provider.kind import Kind, Remembered
 from provider.kubeconfig import connect
@@ -262,6 +264,7 @@ class Credentials(Kind):
 
 _KINDS: Final[Mapping[str, Kind]] = {
     "mlplatform:access:Credentials": Credentials(),
+    "mlplatform:gateway:Access": GatewayAccess(),
     "mlplatform:kubernetes:CustomResourceDefinition": CustomResourceDefinition(),
     "mlplatform:kubernetes:AdmissionReady": AdmissionReady(),
     "mlplatform:redis:Access": RedisAccess(),

@@ -1,0 +1,267 @@
+"""The gateway on a cluster: from upstream's manifests and the model of routes to Pulumi's graph.
+
+Everything up to the plan is pure or only reads files.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pulumi
+
+from components.cluster.base import Cluster
+from components.gateway import access, credentials, install, tls
+from components.gateway.errors import GatewayError
+from components.gateway.features import Implementation, Lacking
+from components.gateway.rendering import Target
+from components.gateway.routes import Gateway as Routes
+from components.gateway.routes import HttpListener, HttpsListener
+from components.gateway.workloads import NAMES, Names, Port, Shape
+from components.kubeflow.manifests import Manifests, ManifestsArgs
+from components.kubeflow.objects import CRD_KIND, Kinds, Object, Ref
+from components.kubeflow.plan import Plan, plan
+from components.kubeflow.rules import Edge, Rule
+from components.platform_provider import GatewayAccess
+
+Progress = Callable[[str], None]
+_LOCAL_PORT: Final = 8443
+
+
+@dataclass(frozen=True)
+class GatewayArgs:
+    """What is installed, and what it routes.
+
+    `host` is the one that `url` names, "" for the first of the routes. `monitors` are namespaces
+    whose pods may read metrics. `timeout_minutes` is how long one object may take to become ready.
+    """
+
+    install: install.InstallArgs
+    routes: Routes
+    host: str = ""
+    replicas: int = 2
+    monitors: tuple[str, ...] = ()
+    redis: str = ""
+    redis_secret: str = ""
+    timeout_minutes: int = 30
+
+    @property
+    def names(self) -> Names:
+        """What the implementation's manifests call things."""
+        return NAMES[self.install.implementation]
+
+
+def checked(
+    args: GatewayArgs, others: Sequence[Object], progress: Progress = lambda _: None
+) -> None:
+    """See that the gateway can be planned beside `others`, the rest of the platform.
+
+    Raises:
+        GatewayError, SourceError, RenderError, PlanError: whatever is wrong, before anything is
+            made.
+    """
+    defined = {body["metadata"]["name"] for body in others if body["kind"] == CRD_KIND}
+    hosts = tls.asks_cert_manager(args.routes)
+    if hosts and "certificates.cert-manager.io" not in defined:
+        raise GatewayError(
+            f"the certificate of {', '.join(hosts)} is cert-manager's, which kubeflowComponents "
+            "leaves out; add cert-manager to it, or give the host tls of type ownCa or secret"
+        )
+    values = dict.fromkeys(access.wanted(args.routes), "")
+    secrets = [
+        credentials.certificate(args.names.namespace, "", ""),
+        *credentials.objects(
+            args.routes, args.install.implementation, args.names.namespace, values
+        ),
+    ]
+    try:
+        bodies = objects(args, load_balancer=False, progress=progress)
+    except Lacking as error:
+        raise GatewayError(str(error)) from error
+    _plan(args.names, [*others, *bodies, *secrets])
+
+
+def objects(
+    args: GatewayArgs, *, load_balancer: bool, progress: Progress = lambda _: None
+) -> list[dict[str, Any]]:
+    """The gateway's objects without its Secrets: the installation, certificates, and the routes.
+
+    Raises:
+        Lacking, SourceError, RenderError: as the steps do.
+    """
+    names, routes, implementation = args.names, args.routes, args.install.implementation
+    shape = Shape(
+        ports=_ports(routes, names),
+        replicas=args.replicas,
+        load_balancer=load_balancer,
+        certificate=tls.OWN_SECRET,
+        monitors=args.monitors,
+        acme=tls.asks_acme(routes),
+    )
+    target = Target(
+        namespace=names.namespace,
+        ingress_class=names.ingress_class,
+        tls_secrets=tls.secret_names(routes),
+        credentials=credentials.names(routes, implementation),
+        redis=args.redis,
+        redis_secret=args.redis_secret,
+        load_balancers=load_balancer,
+    )
+    bodies = [
+        *install.objects(args.install, shape, progress),
+        *tls.objects(routes, names.namespace, names.ingress_class),
+        *_renderer(implementation)(routes, target),
+    ]
+    # What is rendered takes the place of upstream's, like an empty ConfigMap of settings.
+    kinds = Kinds(bodies)
+    return list({kinds.ref(body): body for body in bodies}.values())
+
+
+class Gateway(pulumi.ComponentResource):
+    """The gateway: every object a resource of its own, in the order that the API server needs.
+
+    `others` are the objects of the platform, `made` their resources: what of the gateway lives in
+    their namespaces, or is of their kinds, comes after them.
+    """
+
+    url: str
+    """Of `GatewayArgs.host`: at once where it has an address, else while `port_forward` runs."""
+    address: pulumi.Output[str]
+    """Host name or IP address that the cluster's load balancer gave; "" without one."""
+    port_forward: str
+    """The command that brings the gateway to this machine, at the port of `url`."""
+    ca_certificate: pulumi.Output[str]
+    """PEM of the gateway's own authority; no secret."""
+    credentials: pulumi.Output[dict[str, str]]
+    """Keys and passwords of consumers, by `key-<consumer>` and `password-<consumer>`; a secret."""
+    resources: Mapping[Ref, pulumi.Resource]
+    """A resource for each object and each gate, those of the others too."""
+
+    def __init__(
+        self,
+        name: str,
+        cluster: Cluster,
+        args: GatewayArgs,
+        others: Sequence[Object] = (),
+        made: Mapping[Ref, pulumi.Resource] | None = None,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("mlplatform:gateway:Gateway", name, None, opts)
+        names, implementation = args.names, args.install.implementation
+        balanced = cluster.capabilities.load_balancer
+        wanted = access.wanted(args.routes)
+        generated = GatewayAccess(
+            f"{name}-access",
+            installation=names.namespace,
+            names=tls.own_names(args.routes, f"{names.service}.{names.namespace}.svc"),
+            credentials=wanted,
+            opts=pulumi.ResourceOptions(
+                parent=self, provider=cluster.platform, deleted_with=cluster.deleted_with
+            ),
+        )
+        values = {field: generated.credential(field) for field in wanted}
+        secrets = [
+            credentials.certificate(names.namespace, generated.certificate, generated.key),
+            *credentials.objects(args.routes, implementation, names.namespace, values, _joined),
+        ]
+        bodies = objects(args, load_balancer=balanced)
+        manifests = Manifests(
+            name,
+            ManifestsArgs(
+                _plan(names, [*others, *bodies, *secrets]),
+                cluster,
+                args.install.cache_dir / "definitions",
+                f"{args.timeout_minutes}m",
+                made or {},
+            ),
+            pulumi.ResourceOptions(parent=self),
+        )
+        self.resources = manifests.resources
+        self.ca_certificate = pulumi.Output.unsecret(generated.ca_certificate)
+        self.credentials = pulumi.Output.secret(pulumi.Output.all(**values))
+        self.address = pulumi.Output.from_input("")
+        if balanced:
+            service: Any = self.resources[Ref("Service", "", names.namespace, names.service)]
+            self.address = service.status.apply(_address)
+        self.url = _url(args, balanced)
+        self.port_forward = port_forward_command(names)
+        self.register_outputs(self.outputs)
+
+    @property
+    def outputs(self) -> dict[str, pulumi.Input[Any]]:
+        """What a stack exports; the credentials are a secret."""
+        return {
+            "gatewayUrl": self.url,
+            "gatewayAddress": self.address,
+            "gatewayPortForward": self.port_forward,
+            "gatewayCaCertificate": self.ca_certificate,
+            "gatewayCredentials": self.credentials,
+        }
+
+
+def _renderer(
+    implementation: Implementation,
+) -> Callable[[Routes, Target], list[dict[str, Any]]]:
+    render: Callable[[Routes, Target], list[dict[str, Any]]] = importlib.import_module(
+        f"components.gateway.{implementation}"
+    ).render
+    return render
+
+
+def port_forward_command(names: Names, port: int = _LOCAL_PORT) -> str:
+    """The command that brings the gateway's TLS to a local port until it is stopped."""
+    return f"kubectl port-forward --namespace {names.namespace} service/{names.service} {port}:443"
+
+
+def _plan(names: Names, bodies: Sequence[Object]) -> Plan:
+    """The plan of the gateway and the rest of the platform, which needs nothing of the gateway."""
+    kinds = Kinds(bodies)
+    workload = Ref("Deployment", "apps", names.namespace, names.deployment)
+    # The controller ends at its start without what its arguments name.
+    named = (
+        Ref("ConfigMap", "", names.namespace, "nginx-config"),
+        Ref("IngressClass", "networking.k8s.io", "", names.ingress_class),
+        Ref("Secret", "", names.namespace, tls.OWN_SECRET),
+    )
+    there = {kinds.ref(body) for body in bodies}
+    return plan(
+        bodies,
+        [Edge(workload, ref, Rule.POD, "is started with") for ref in named if ref in there],
+    )
+
+
+def _ports(routes: Routes, names: Names) -> tuple[Port, ...]:
+    """The ports of the Service: a pod has one for HTTP, one for TLS, and one for each of TCP."""
+    found = []
+    for listener in routes.listeners:
+        if isinstance(listener, HttpListener):
+            found.append(Port(listener.name, listener.port, names.http))
+        elif isinstance(listener, HttpsListener):
+            found.append(Port(listener.name, listener.port, names.https))
+        else:
+            found.append(Port(listener.name, listener.port, listener.port, stream=True))
+    return tuple(found)
+
+
+def _url(args: GatewayArgs, balanced: bool) -> str:
+    hosts = [host.name for host in args.routes.hosts if "*" not in host.name]
+    host = args.host or next(iter(hosts), "localhost")
+    return f"https://{host}" if balanced else f"https://{host}:{_LOCAL_PORT}"
+
+
+def _address(status: Mapping[str, Any] | None) -> str:
+    """What a load balancer gave; "" in a preview or a refresh that knows none yet."""
+    given = ((status or {}).get("loadBalancer") or {}).get("ingress") or [{}]
+    return str(given[0].get("hostname") or given[0].get("ip") or "")
+
+
+def _joined(
+    values: Mapping[str, Any], make: Callable[[Mapping[str, str]], str]
+) -> pulumi.Output[str]:
+    def known(values: Mapping[str, str]) -> str:
+        # A refresh that runs the program has no values for what isn't in the state yet.
+        return "" if None in values.values() else make(values)
+
+    return pulumi.Output.all(**values).apply(known)

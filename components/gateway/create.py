@@ -1,0 +1,175 @@
+"""The gateway that the settings ask for: the routes of a file, the dashboard, and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from components.gateway import routes, tls
+from components.gateway.component import GatewayArgs
+from components.gateway.errors import GatewayError
+from components.gateway.install import InstallArgs
+from components.gateway.workloads import NAMES
+from components.kubeflow.objects import CRD_KIND, Object
+
+_DASHBOARD: Final = "dashboard"
+_REDIS: Final = "redis"
+_INGRESS: Final = ("istio-system", "istio-ingressgateway")
+"""The Service behind which oauth2-proxy and Dex ask who comes: nothing goes around them."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the settings say of the gateway, by their names without the first word.
+
+    `routes` is the content of the file, `redis` the `namespace` of Redis, "" without one.
+    """
+
+    install: InstallArgs
+    routes: Mapping[str, Any]
+    host: str
+    tls_secret: str = ""
+    acme_email: str = ""
+    redis_port: int = 0
+    redis: str = ""
+    replicas: int = 2
+    monitors: tuple[str, ...] = ()
+    timeout_minutes: int = 30
+
+    @property
+    def client(self) -> str:
+        """The gateway's pods, as a setting `redisClients` names them."""
+        names = NAMES[self.install.implementation]
+        labels = ",".join(f"{key}={value}" for key, value in names.labels.items())
+        return f"{names.namespace}/{labels}"
+
+
+def read(file: Path) -> dict[str, Any]:
+    """The content of a file of routes.
+
+    Raises:
+        components.gateway.routes.RoutesError: it can't be read, is not YAML, or can't be used.
+    """
+    try:
+        text = file.read_text()
+    except OSError as error:
+        raise routes.RoutesError(
+            f"gatewayRoutes is {file}, which cannot be read ({error.strerror}); name a YAML file"
+        ) from error
+    routes.parse(text, file.name)
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
+    """What is installed and routed beside `others`, the objects of the platform.
+
+    Raises:
+        GatewayError: the routes can't be used.
+    """
+    values = {
+        key: list(value) if isinstance(value, list) else value
+        for key, value in wishes.routes.items()
+    }
+    dashboard = _routes_dashboard(wishes, values, others)
+    if dashboard:
+        _add_dashboard(values, wishes, others)
+    if wishes.redis_port:
+        _add_redis(values, wishes)
+    try:
+        model = routes.parse(values, "gatewayRoutes")
+    except routes.RoutesError as error:
+        raise GatewayError(str(error)) from error
+    if not model.routes and not wishes.redis_port:
+        raise GatewayError(
+            f"gateway is {wishes.install.implementation!r}, but there is nothing to route: name a "
+            "file by gatewayRoutes, or add istio-ingressgateway to kubeflowComponents"
+        )
+    return GatewayArgs(
+        install=wishes.install,
+        routes=model,
+        host=wishes.host if dashboard else "",
+        replicas=wishes.replicas,
+        monitors=wishes.monitors,
+        timeout_minutes=wishes.timeout_minutes,
+    )
+
+
+def _routes_dashboard(wishes: Wishes, values: Mapping[str, Any], others: Sequence[Object]) -> bool:
+    """Whether the dashboard is there, and the file says nothing of its host."""
+    named = {host.get("name") for host in values.get("hosts") or ()}
+    return (
+        bool(wishes.host)
+        and wishes.host not in named
+        and any(
+            body["kind"] == "Service"
+            and (body["metadata"].get("namespace"), body["metadata"]["name"]) == _INGRESS
+            for body in others
+        )
+    )
+
+
+def _add_dashboard(values: dict[str, Any], wishes: Wishes, others: Sequence[Object]) -> None:
+    namespace, service = _INGRESS
+    # Notebooks speak WebSocket, are given files, and may be silent for long.
+    backend = {
+        "name": _DASHBOARD,
+        "service": {"name": service, "namespace": namespace, "port": 80},
+        "protocol": "websocket",
+        "timeouts": {"read": "1h", "send": "1h"},
+    }
+    limits = {"type": "limits", "name": _DASHBOARD, "body": "1Gi"}
+    host = {"name": wishes.host, "tls": _tls(wishes, others), "policies": [_DASHBOARD]}
+    route = {
+        "name": _DASHBOARD,
+        "hosts": [wishes.host],
+        "backends": [{"name": _DASHBOARD}],
+    }
+    for part, entry in (
+        ("hosts", host),
+        ("backends", backend),
+        ("routes", route),
+        ("policies", limits),
+    ):
+        values[part] = [*(values.get(part) or ()), entry]
+
+
+def _tls(wishes: Wishes, others: Sequence[Object]) -> dict[str, str]:
+    """The dashboard's certificate: as set, or by cert-manager where Kubeflow brings it."""
+    if wishes.tls_secret:
+        return {"type": "secret", "name": wishes.tls_secret}
+    if wishes.acme_email:
+        return {"type": "acme", "email": wishes.acme_email}
+    defined = {body["metadata"]["name"] for body in others if body["kind"] == CRD_KIND}
+    if "certificates.cert-manager.io" in defined:
+        return {"type": "issuer", "kind": "Issuer", "name": tls.AUTHORITY}
+    return {"type": "ownCa"}
+
+
+def _add_redis(values: dict[str, Any], wishes: Wishes) -> None:
+    """Connections are passed on as they are: TLS is Redis's own, from end to end."""
+    if not wishes.redis:
+        raise GatewayError(
+            f"gatewayRedisPort is {wishes.redis_port}, but redisTopology is 'none': set it, or "
+            "gatewayRedisPort to 0"
+        )
+    backend = {
+        "name": _REDIS,
+        "service": {"name": "redis", "namespace": wishes.redis, "port": 6379},
+        "protocol": "tcp",
+    }
+    listeners = values.get("listeners") or [
+        {"protocol": protocol, "name": protocol} for protocol in ("http", "https")
+    ]
+    listener = {
+        "protocol": "tcp",
+        "name": _REDIS,
+        "port": wishes.redis_port,
+        "backend": _REDIS,
+    }
+    values["listeners"] = [*listeners, listener]
+    values["backends"] = [*(values.get("backends") or ()), backend]
