@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
@@ -58,16 +59,18 @@ class Cluster(pulumi.ComponentResource):
         identifier: str,
         capabilities: Capabilities,
         deleted_with: pulumi.Resource | None = None,
+        needs: Sequence[pulumi.Resource] = (),
     ) -> None:
         """Set all that a cluster offers.
 
-        A change of `identifier`, and nothing else, makes every object on the cluster anew.
+        A change of `identifier`, and nothing else, makes every object on the cluster anew. Objects
+        on the cluster come after what it `needs`, and are deleted before it.
         """
         self.identifier = identifier
         self.kubeconfig = pulumi.Output.secret(kubeconfig)
         self.capabilities = capabilities
         self.deleted_with = deleted_with
-        child = pulumi.ResourceOptions(parent=self)
+        child = pulumi.ResourceOptions(parent=self, depends_on=list(needs))
         self.provider = kubernetes.Provider(
             name,
             kubeconfig=self.kubeconfig,

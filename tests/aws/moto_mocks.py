@@ -132,6 +132,15 @@ def picked(inputs: Inputs, *names: str) -> dict[str, Any]:
     return {name: inputs[name] for name in names if inputs.get(name) is not None}
 
 
+def whole(value: Any) -> Any:
+    """The same, with whole numbers as such: all that came by protobuf are floats."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: whole(entry) for key, entry in value.items()}
+    return [whole(entry) for entry in value] if isinstance(value, list) else value
+
+
 class MissingReference(AssertionError):
     """An input names something of AWS that does not exist in moto."""
 
@@ -181,7 +190,7 @@ class MotoMocks(Echo):
             return super().new_resource(args)
         provider = (args.provider or "").rpartition("::")[0]
         name_of_provider = provider.rpartition("::")[2]
-        inputs = dict(args.inputs)
+        inputs = {name: whole(value) for name, value in args.inputs.items()}
         tags = {**self._default_tags.get(name_of_provider, {}), **(inputs.get("tags") or {})}
         inputs["tags"] = tags
         region = inputs.get("region") or self._regions.get(name_of_provider, self.aws.region)

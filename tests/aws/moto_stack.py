@@ -13,6 +13,7 @@ from tests.aws.moto_mocks import (
     answers,
     backs,
     ec2_tags,
+    exists,
     not_backed,
     pascal,
     picked,
@@ -444,8 +445,14 @@ def _node_group(aws: Aws, arn: str) -> Any:
     return aws.eks.describe_nodegroup(clusterName=cluster_name, nodegroupName=group)
 
 
+def _role(aws: Aws, arn: str) -> Any:
+    # AWS makes service-linked roles by itself.
+    return "/aws-service-role/" in arn or aws.iam.get_role(RoleName=arn.rpartition("/")[2])
+
+
 ARNS |= {
-    "iam:role": lambda aws, arn: aws.iam.get_role(RoleName=arn.rpartition("/")[2]),
+    "ec2": lambda aws, arn: exists(aws, resource_of(arn)),
+    "iam:role": _role,
     "iam:user": lambda aws, arn: aws.iam.get_user(UserName=arn.rpartition("/")[2]),
     "iam:policy": _managed_policy,
     "iam:root": lambda _, arn: arn.split(":")[4] == ACCOUNT,

@@ -1,0 +1,31 @@
+"""The one place that turns settings into the AWS stack."""
+
+from __future__ import annotations
+
+from components.aws import policies
+from components.aws.keys import Key, key
+from components.aws.network import Network, existing
+from components.aws.shape import Aws
+from components.aws.shape import Eks as EksShape
+from components.aws.site import Site, site
+from components.cluster.eks import Eks, EksArgs
+
+
+def eks(name: str, aws: Aws, shape: EksShape) -> Eks:
+    """The cluster as settings ask, in a network of its own or an existing one.
+
+    Raises:
+        components.aws.shape.ShapeError: subnets or zones are not as the settings say.
+    """
+    place = site(shape.name, aws)
+    data = data_key(place)
+    subnets = (
+        existing(place) if aws.vpc else Network("network", place, data, place.options()).subnets
+    )
+    return Eks(name, EksArgs(place, shape, subnets, data))
+
+
+def data_key(place: Site) -> Key:
+    """The key of all that holds data outside of Kubernetes' own store."""
+    text = place.scope.apply(policies.data_key)
+    return key(place, "data", text, "Volumes, artefacts, database and logs", place.options())

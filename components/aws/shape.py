@@ -1,0 +1,386 @@
+"""The typed model of the AWS stack: where it is, its network, its nodes and its entry. Pure.
+
+Every field is a setting of the stack: `zones` of `Aws` is `awsZones`, `version` of `Eks` is
+`eksVersion`. A bad value is an error that names the setting, before anything is created.
+
+Sizes: disks in GiB.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.alias_generators import to_pascal
+
+from components.aws import versions
+from components.cluster.base import AMD64, ARM64, ClusterError
+
+EVERYWHERE: Final = "0.0.0.0/0"
+"""Every address of IPv4."""
+GPU_LABEL: Final = "nvidia.com/gpu"
+"""Taint and label of GPU nodes, and the resource that the device plugin offers."""
+
+_REGION = r"^([a-z]{2}(-[a-z]+)+-\d)?$"
+_NAME = r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$"
+_HOST = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]{2,}")
+_PRINCIPAL = re.compile(r"arn:aws[\w-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+")
+_TYPE = re.compile(r"(?P<family>[a-z]+)(?P<generation>\d+)(?P<options>[a-z-]*)\.[a-z0-9-]+")
+_TAG = re.compile(r"(?P<key>[\w .:/+\-@]{1,128})=(?P<value>[\w .:/=+\-@]{0,256})")
+# Bits of a subnet: 16 private ones of the VPC's first half, and public ones of a sixteenth each.
+_PRIVATE_BITS, _PUBLIC_BITS = 3, 6
+
+
+class ShapeError(ClusterError):
+    """A stack that can't be had as the settings ask; one line for each setting."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(
+        populate_by_name=True, extra="forbid", frozen=True, strict=True, hide_input_in_errors=True
+    )
+
+
+class Aws(_Model):
+    """The account, the network and the entry."""
+
+    model_config = ConfigDict(alias_generator=lambda name: f"aws{to_pascal(name)}")
+
+    region: Annotated[str, Field(pattern=_REGION)] = ""
+    account: Annotated[str, Field(pattern=r"^(\d{12})?$")] = ""
+    """Its number, refused if it is another one; "" for whichever the credentials are of."""
+    profile: str = ""
+    """Of the AWS configuration; "" for the environment's."""
+    tags: tuple[str, ...] = ()
+    zones: Annotated[int, Field(ge=2, le=3)] = 3
+    nat: Literal["single", "per-zone"] = "single"
+    vpc_cidr: str = "10.0.0.0/16"
+    vpc: Annotated[str, Field(pattern=r"^(vpc-[0-9a-f]{8,17})?$")] = ""
+    """An existing VPC; "" makes one."""
+    private_subnets: tuple[str, ...] = ()
+    public_subnets: tuple[str, ...] = ()
+    entry: Literal["none", "internal", "internet"] = "none"
+    domain: str = ""
+    hosted_zone: str = ""
+    entry_cidrs: tuple[str, ...] = ()
+    artifacts: Literal["in-cluster", "s3"] = "s3"
+    database: Literal["in-cluster", "rds"] = "in-cluster"
+    protect: bool = True
+    """Whether what holds data is kept from being deleted."""
+
+    @property
+    def partition(self) -> str:
+        """The partition that the region is in, as ARNs have it."""
+        return "aws-us-gov" if self.region.startswith("us-gov-") else "aws"
+
+    @property
+    def tag_map(self) -> dict[str, str]:
+        """`tags`, parsed."""
+        return {m["key"]: m["value"] for tag in self.tags if (m := _TAG.fullmatch(tag))}
+
+    @property
+    def private_cidrs(self) -> tuple[str, ...]:
+        """Private subnets, an eighth of the VPC each: pods have addresses of theirs."""
+        return self._subnets(_PRIVATE_BITS, 0)
+
+    @property
+    def public_cidrs(self) -> tuple[str, ...]:
+        """Public subnets, a 64th of the VPC each, from its second half."""
+        return self._subnets(_PUBLIC_BITS, 1 << (_PUBLIC_BITS - 1))
+
+    def _subnets(self, bits: int, first: int) -> tuple[str, ...]:
+        blocks = list(ipaddress.IPv4Network(self.vpc_cidr).subnets(bits))
+        return tuple(str(block) for block in blocks[first : first + self.zones])
+
+    @field_validator("region")
+    @classmethod
+    def _is_named(cls, value: str) -> str:
+        if not value:
+            raise ValueError("name a region, like eu-central-1")
+        if value.startswith("cn-"):
+            raise ValueError("regions in China have services under other names, unknown here")
+        return value
+
+    @field_validator("tags")
+    @classmethod
+    def _are_tags(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for tag in value:
+            if not _TAG.fullmatch(tag) or tag.lower().startswith("aws:"):
+                raise ValueError(f"{tag!r} is not of the form key=value, without aws: in front")
+        return value
+
+    @field_validator("vpc_cidr")
+    @classmethod
+    def _is_private_range(cls, value: str) -> str:
+        network = _network(value)
+        if not 16 <= network.prefixlen <= 20 or not network.is_private:
+            raise ValueError("give a private range between /16 and /20, like 10.0.0.0/16")
+        return value
+
+    @field_validator("entry_cidrs")
+    @classmethod
+    def _are_ranges(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            _network(entry)
+        return value
+
+    @field_validator("private_subnets", "public_subnets")
+    @classmethod
+    def _are_subnets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not re.fullmatch(r"subnet-[0-9a-f]{8,17}", entry):
+                raise ValueError(f"{entry!r} is not the id of a subnet")
+        return value
+
+    @field_validator("domain", "hosted_zone")
+    @classmethod
+    def _is_host(cls, value: str) -> str:
+        if value and not _HOST.fullmatch(value):
+            raise ValueError("give a name of DNS in small letters, like ml.example.com")
+        return value
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Self:
+        problems = [*self._network_problems(), *self._entry_problems()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _network_problems(self) -> list[str]:
+        if not self.vpc:
+            given = [n for n in ("private_subnets", "public_subnets") if getattr(self, n)]
+            return [f"aws{to_pascal(n)} is set, but awsVpc names no existing VPC" for n in given]
+        problems = []
+        if len(self.private_subnets) < 2:
+            problems.append(
+                f"awsPrivateSubnets has {len(self.private_subnets)} of the VPC {self.vpc}; "
+                "name 2 or more, in zones of their own"
+            )
+        for name in ("zones", "nat", "vpc_cidr"):
+            if getattr(self, name) != Aws.model_fields[name].default:
+                problems.append(f"aws{to_pascal(name)} is set, but the VPC {self.vpc} is there")
+        return problems
+
+    def _entry_problems(self) -> list[str]:
+        if self.entry == "none":
+            given = [n for n in ("domain", "hosted_zone", "entry_cidrs") if getattr(self, n)]
+            return [f"aws{to_pascal(n)} is set, but awsEntry is 'none'" for n in given]
+        problems = []
+        if not self.domain or not self.hosted_zone:
+            problems.append(
+                f"awsEntry is {self.entry!r}: set awsDomain, the platform's own name, and "
+                "awsHostedZone, the zone of Route 53 that it is in"
+            )
+        elif not self.domain.endswith(f".{self.hosted_zone}"):
+            problems.append(
+                f"awsDomain is {self.domain!r}, which is not below awsHostedZone "
+                f"{self.hosted_zone!r}"
+            )
+        if self.entry == "internet" and not self.entry_cidrs:
+            problems.append(
+                "awsEntryCidrs is empty: name who may reach the entry from the internet, "
+                f"[{EVERYWHERE!r}] for everybody"
+            )
+        if self.entry == "internet" and self.vpc and not self.public_subnets:
+            problems.append("awsPublicSubnets is empty, but awsEntry is 'internet'")
+        return problems
+
+
+@dataclass(frozen=True)
+class NodeGroup:
+    """A managed node group; `taints` are (key, value, effect) as EKS has them."""
+
+    name: str
+    instance_types: tuple[str, ...]
+    ami_type: str
+    capacity_type: str
+    least: int
+    most: int
+    disk: int
+    labels: Mapping[str, str]
+    taints: tuple[tuple[str, str, str], ...] = ()
+
+
+class Eks(_Model):
+    """The cluster and its nodes."""
+
+    model_config = ConfigDict(alias_generator=lambda name: f"eks{to_pascal(name)}")
+
+    name: Annotated[str, Field(pattern=_NAME)] = "ml-platform"
+    version: str = versions.DEFAULT
+    public_cidrs: tuple[str, ...] = ()
+    """Who may reach the API server from the internet; empty turns the public endpoint off."""
+    admins: tuple[str, ...] = ()
+    """ARNs of roles and users who administer the cluster, besides who makes it."""
+    log_days: Literal[30, 60, 90, 180, 365] = 90
+    node_types: tuple[str, ...] = ("m6i.2xlarge",)
+    nodes_min: Annotated[int, Field(ge=2, le=100)] = 3
+    nodes_max: Annotated[int, Field(ge=2, le=450)] = 6
+    node_disk: Annotated[int, Field(ge=30, le=16384)] = 100
+    spot_types: tuple[str, ...] = ()
+    spot_max: Annotated[int, Field(ge=1, le=450)] = 4
+    gpu_types: tuple[str, ...] = ()
+    gpu_max: Annotated[int, Field(ge=1, le=450)] = 2
+
+    @property
+    def architecture(self) -> str:
+        """Of all nodes."""
+        return architecture(self.node_types[0])
+
+    @property
+    def groups(self) -> tuple[NodeGroup, ...]:
+        """The node groups; only that of CPUs has nodes at all times."""
+        arm = self.architecture == ARM64
+        standard = f"AL2023_{'ARM_64' if arm else 'x86_64'}_STANDARD"
+        nvidia = f"AL2023_{'ARM_64' if arm else 'x86_64'}_NVIDIA"
+
+        def group(name: str, types: tuple[str, ...], most: int, **other: Any) -> NodeGroup:  # noqa: ANN401
+            values: dict[str, Any] = {
+                "ami_type": standard,
+                "capacity_type": "ON_DEMAND",
+                "least": 0,
+                "labels": {"ml-platform/nodes": name},
+                "disk": self.node_disk,
+            }
+            return NodeGroup(name, types, most=most, **{**values, **other})
+
+        groups = [group("cpu", self.node_types, self.nodes_max, least=self.nodes_min)]
+        if self.spot_types:
+            # A taint: what can't bear an interruption must not land there by accident.
+            taint = ("ml-platform/spot", "true", "NO_SCHEDULE")
+            spot = {"capacity_type": "SPOT", "taints": (taint,)}
+            groups.append(group("spot", self.spot_types, self.spot_max, **spot))
+        if self.gpu_types:
+            labels = {"ml-platform/nodes": "gpu", f"{GPU_LABEL}.present": "true"}
+            taint = (GPU_LABEL, "present", "NO_SCHEDULE")
+            gpu = {"ami_type": nvidia, "labels": labels, "taints": (taint,)}
+            groups.append(group("gpu", self.gpu_types, self.gpu_max, **gpu))
+        return tuple(groups)
+
+    @field_validator("version")
+    @classmethod
+    def _is_pinned(cls, value: str) -> str:
+        if value not in versions.ADDONS:
+            raise ValueError(f"add-ons are pinned for {', '.join(versions.ADDONS)}")
+        return value
+
+    @field_validator("public_cidrs")
+    @classmethod
+    def _are_limited(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if _network(entry).prefixlen < 8:
+                raise ValueError(
+                    f"{entry!r} opens the API server to the internet; name your own networks, or "
+                    "none, which leaves it private"
+                )
+        return value
+
+    @field_validator("admins")
+    @classmethod
+    def _are_principals(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not _PRINCIPAL.fullmatch(entry):
+                raise ValueError(f"{entry!r} is not the ARN of a role or user of IAM")
+        return value
+
+    @field_validator("node_types", "spot_types", "gpu_types")
+    @classmethod
+    def _are_types(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not _TYPE.fullmatch(entry):
+                raise ValueError(f"{entry!r} is not a type of instance, like m6i.2xlarge")
+        return value
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        problems = []
+        if not self.node_types:
+            problems.append("eksNodeTypes is empty: name a type of instance")
+        if self.nodes_max < self.nodes_min:
+            problems.append(
+                f"eksNodesMax is {self.nodes_max}, less than eksNodesMin {self.nodes_min}"
+            )
+        kinds = {t: architecture(t) for t in (*self.node_types, *self.spot_types, *self.gpu_types)}
+        if len(set(kinds.values())) > 1:
+            shown = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
+            problems.append(f"eksNodeTypes, eksSpotTypes, eksGpuTypes mix architectures: {shown}")
+        for name in self.gpu_types:
+            if _family(name) not in ("p", "g"):
+                problems.append(f"eksGpuTypes has {name!r}, which has no NVIDIA GPU")
+        for setting in ("node", "spot"):
+            for name in getattr(self, f"{setting}_types"):
+                if _family(name) in ("p", "g"):
+                    title = to_pascal(setting)
+                    problems.append(f"eks{title}Types has {name!r}; GPUs belong to eksGpuTypes")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+
+def architecture(instance_type: str) -> str:
+    """Of a type of instance: a `g` after the generation is Graviton, and so is a1."""
+    found = _TYPE.fullmatch(instance_type)
+    if found is None:
+        return AMD64
+    graviton = "g" in found["options"] or found["family"] + found["generation"] == "a1"
+    return ARM64 if graviton else AMD64
+
+
+def parse(aws: Mapping[str, Any], eks: Mapping[str, Any], kubeflow_ref: str) -> tuple[Aws, Eks]:
+    """Both from settings' names in camel case to values; what is not set is default.
+
+    Raises:
+        ShapeError: a line for every setting that can't be used.
+    """
+    lines: list[str] = []
+    made = [
+        _parsed(lambda: Aws.model_validate(_with(aws, "awsRegion", "")), aws, lines),
+        _parsed(lambda: Eks.model_validate(dict(eks)), eks, lines),
+    ]
+    one, other = made
+    if isinstance(other, Eks) and (why := versions.unsupported(other.version, kubeflow_ref)):
+        lines.append(f"eksVersion is {other.version!r}: {why}")
+    if lines or not isinstance(one, Aws) or not isinstance(other, Eks):
+        raise ShapeError("\n".join(lines))
+    return one, other
+
+
+def _with(values: Mapping[str, Any], name: str, default: object) -> dict[str, Any]:
+    return {name: default, **values}
+
+
+def _parsed(
+    make: Callable[[], Aws | Eks], values: Mapping[str, Any], lines: list[str]
+) -> Aws | Eks | None:
+    try:
+        return make()
+    except ValidationError as error:
+        for problem in error.errors():
+            lines += _lines(problem["loc"], str(problem["msg"]), values)
+        return None
+
+
+def _lines(path: Sequence[int | str], message: str, values: Mapping[str, Any]) -> list[str]:
+    text = message.removeprefix("Value error, ")
+    if not path:
+        return text.splitlines()
+    name = str(path[0])
+    value = values.get(name, "")
+    shown = list(value) if isinstance(value, tuple) else value
+    return [f"{name} is {shown!r}: {text[:1].lower()}{text[1:]}"]
+
+
+def _family(instance_type: str) -> str:
+    found = _TYPE.fullmatch(instance_type)
+    return found["family"] if found else ""
+
+
+def _network(text: str) -> ipaddress.IPv4Network:
+    try:
+        return ipaddress.IPv4Network(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a range of IPv4, like 203.0.113.0/24") from None
