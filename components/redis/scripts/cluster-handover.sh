@@ -13,27 +13,34 @@ cli() {
 HERE=${REDIS_LOCAL_HOST:-127.0.0.1}
 END=$(($(date +%s) + ${HANDOVER_SECONDS:-20}))
 
-replication() { cli "$HERE" INFO replication | tr -d '\r'; }
-is_master() { replication | grep -q '^role:master'; }
+# No answer, as may be under load, is no sign of anything.
+replication_is() { cli "$HERE" INFO replication 2>/dev/null | tr -d '\r' | grep -qx "$1"; }
 
-# Of the replicas in reach the one that is furthest.
-best_replica() {
-  cli "$HERE" CLUSTER REPLICAS "$(cli "$HERE" CLUSTER MYID)" | awk '
-    $3 !~ /fail/ && $8 == "connected" { split($2, address, ":"); print address[1] }' |
-    while read -r ip; do
-      offset=$(cli "$ip" INFO replication 2>/dev/null | tr -d '\r' | sed -n 's/^slave_repl_offset://p')
-      [ -z "$offset" ] || echo "$offset $ip"
-    done | sort -rn | awk 'NR == 1 { print $2 }'
+# Addresses of the replicas that are not down. A new one copies before it is known as a replica.
+replicas() {
+  cli "$HERE" CLUSTER REPLICAS "$(cli "$HERE" CLUSTER MYID)" 2>/dev/null |
+    awk 'NF > 7 && $3 !~ /fail|noaddr/ { split($2, address, ":"); print address[1] }'
+}
+
+# Of some addresses that of the replica that is furthest.
+furthest() {
+  for _ip in "$@"; do
+    _offset=$(cli "$_ip" INFO replication 2>/dev/null | tr -d '\r' | sed -n 's/^slave_repl_offset://p')
+    [ -z "$_offset" ] || echo "$_offset $_ip"
+  done | sort -rn | awk 'NR == 1 { print $2 }'
 }
 
 asked=0
-while is_master && [ "$(date +%s)" -lt "$END" ]; do
+until replication_is role:slave || [ "$(date +%s)" -ge "$END" ]; do
+  ! replication_is connected_slaves:0 || exit 0 # nobody to hand over to
   # A manual failover holds writes back until the replica has them all; it gives up after 5 s.
   if [ $(($(date +%s) - asked)) -ge 6 ]; then
-    replica=$(best_replica)
-    [ -n "$replica" ] || exit 0 # nobody to hand over to
-    cli "$replica" CLUSTER FAILOVER >/dev/null || true
-    asked=$(date +%s)
+    # shellcheck disable=SC2046 # a list
+    replica=$(furthest $(replicas))
+    if [ -n "$replica" ]; then
+      cli "$replica" CLUSTER FAILOVER >/dev/null 2>&1 || true
+      asked=$(date +%s)
+    fi
   fi
   sleep 0.1
 done

@@ -275,7 +275,14 @@ done
 # --- as wanted ------------------------------------------------------------------------------------
 
 in_step
-complete() { all_ok && agreed; }
-wait_for "the cluster to be ok" complete
+# A master hands over only to whom it knows as its replica, and others vote only for such.
+all_replicas_known() {
+  for _node in $HOSTS; do
+    [ "$(cli "$_node" CLUSTER NODES | awk '$3 ~ /slave/ { n++ } END { print n + 0 }')" = \
+      $(($(echo "$HOSTS" | wc -l) - $#)) ] || return 1
+  done
+}
+complete() { all_ok && agreed && all_replicas_known "$@"; }
+wait_for "the cluster to be ok" complete "$@"
 table | awk '$5 > 0 { print $1, $5 " slots" }'
 say "the cluster is as wanted"

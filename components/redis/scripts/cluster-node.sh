@@ -7,27 +7,33 @@ set -eu
 . "${SCRIPTS:-/etc/redis/scripts}/redis-data.sh"
 PORT=${REDIS_PORT:-6379}
 
-cli() {
+at() { # host, command...
+  _host=$1
+  shift
   # shellcheck disable=SC2086 # a list of options
-  timeout 5 redis-cli -e -h "${REDIS_LOCAL_HOST:-127.0.0.1}" -p "$PORT" \
-    ${REDIS_USER:+--user "$REDIS_USER"} ${REDIS_TLS_ARGS:-} "$@"
+  timeout 5 redis-cli -e -h "$_host" -p "$PORT" ${REDIS_USER:+--user "$REDIS_USER"} \
+    ${REDIS_TLS_ARGS:-} "$@"
 }
+cli() { at "${REDIS_LOCAL_HOST:-127.0.0.1}" "$@"; }
 
 # A pod comes back with another address. Peers that know this node learn it from this node's pings,
 # but when several come back together, nobody knows a right address any more. Names stay: meet, by
 # name, everyone who does not answer and has another address by now. For as long as the pod lives,
 # since who does not answer is known only after a while. Only nodes that this one knows already are
-# met, so one that was removed from the cluster does not come back by itself.
+# met. One without an address has been found under another id: it may be leaving the cluster, reset
+# and not forgotten everywhere yet, and must not come back by itself.
 rejoin() {
   until [ "$(cli PING 2>/dev/null)" = PONG ]; do sleep 0.5; done
   while :; do
     cli CLUSTER NODES 2>/dev/null | awk '
       $3 !~ /myself|handshake/ && ($3 ~ /fail|noaddr/ || $8 != "connected") {
         split($2, part, ","); split(part[1], address, ":")
-        if (part[2] != "") print part[2], address[1]
-      }' | while read -r host known; do
+        if (part[2] != "") print $1, part[2], address[1]
+      }' | while read -r id host known; do
       ip=$(getent ahostsv4 "$host" | awk '{ print $1; exit }')
-      [ -z "$ip" ] || [ "$ip" = "$known" ] || cli CLUSTER MEET "$ip" "$PORT" >/dev/null || true
+      [ -n "$ip" ] && [ "$ip" != "$known" ] || continue
+      [ -n "$known" ] || [ "$(at "$ip" CLUSTER MYID 2>/dev/null </dev/null)" = "$id" ] || continue
+      cli CLUSTER MEET "$ip" "$PORT" >/dev/null </dev/null || true
     done
     follow_master || true
     sleep 3
