@@ -1,23 +1,25 @@
 """The recipes: what stands in for each official image, laid out as that one is.
 
 Layouts follow the official images' own sources: github.com/docker-library (redis, haproxy),
-github.com/oliver006/redis_exporter, github.com/rclone/rclone, envoyproxy/envoy (distroless) and
-kubernetes/build/pause.
+github.com/oliver006/redis_exporter, github.com/rclone/rclone, envoyproxy/envoy (distroless),
+nginx/kubernetes-ingress and kubernetes/build/pause.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from components.gateway import images as gateway_images
 from components.redis import images
-from sandbox.images.recipe import Config, Folder, Link, Program, Recipe, Text, User, Wheel
+from sandbox.images.recipe import Config, Entry, Folder, Link, Program, Recipe, Text, User, Wheel
 
 _GO = Path(__file__).resolve().parent / "go"
+_NGINX_INGRESS = Path(__file__).resolve().parents[1] / "nginx_ingress"
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PAUSE = "registry.k8s.io/pause:3.10"
 """What the container runtime keeps a pod's namespaces with."""
 LOAD = "localhost/load:1"
-"""Python, for the tests' own clients in a pod."""
+"""Python and wrk, for the tests' own clients in a pod."""
 
 BASE_PACKAGES = (
     "base-files",
@@ -58,6 +60,16 @@ if [ "$1" = haproxy ]; then
 fi
 exec "$@"
 """
+_NGINX_INGRESS_ENTRYPOINT = """\
+#!/usr/bin/python3 -I
+import sys
+
+sys.path.insert(0, "/usr/lib/nginx-ingress")
+sys.dont_write_bytecode = True
+from nginx_ingress.controller import main
+
+sys.exit(main())
+"""
 _REDIS_PROGRAMS = (
     "redis-benchmark",
     "redis-check-aof",
@@ -86,6 +98,36 @@ def _redis(name: str, suite: str, *references: str) -> Recipe:
             entrypoint=("docker-entrypoint.sh",),
             cmd=("redis-server",),
             env=(_PATH,),
+        ),
+    )
+
+
+def _nginx_ingress() -> Recipe:
+    """nginx, with this project's stand-in for the controller, which no registry has."""
+    uid = gateway_images.NGINX_UID
+    folders = ("etc/nginx", "var/cache/nginx", "var/lib/nginx", "var/log/nginx")
+    inner = ("conf.d", "secrets", "stream-conf.d")
+    entries: tuple[Entry, ...] = (
+        # Group 0 may what the user may, as upstream has it.
+        *(Folder(path, uid, 0, 0o775) for path in folders),
+        *(Folder(f"etc/nginx/{name}", uid, 0, 0o775) for name in inner),
+        Link("var/log/nginx/access.log", "/dev/stdout"),
+        Link("var/log/nginx/error.log", "/dev/stderr"),
+        *(
+            Text(f"usr/lib/nginx-ingress/nginx_ingress/{file.name}", file.read_text())
+            for file in sorted(_NGINX_INGRESS.glob("*.py"))
+        ),
+        Text("nginx-ingress", _NGINX_INGRESS_ENTRYPOINT, 0o755),
+    )
+    return Recipe(
+        "nginx-ingress",
+        (gateway_images.NGINX,),
+        "trixie",
+        packages=("nginx", "libnginx-mod-stream", "python3"),
+        users=(User("nginx", uid, uid, "/var/cache/nginx"),),
+        entries=entries,
+        config=Config(
+            user=str(uid), entrypoint=("/nginx-ingress",), env=(_PATH,), stop_signal="SIGTERM"
         ),
     )
 
@@ -159,7 +201,8 @@ RECIPES = (
         "load",
         (LOAD,),
         "trixie",
-        packages=("python3",),
+        packages=("python3", "wrk"),
         config=Config(cmd=("python3",), env=(_PATH, "PYTHONDONTWRITEBYTECODE=1")),
     ),
+    _nginx_ingress(),
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components.gateway import images as gateway_images
 from components.redis import images
 from sandbox.images import cli, golang
 from sandbox.images.debian import Archive, needs
@@ -119,7 +120,8 @@ def test_names_and_references_are_unique():
 
 def test_users_are_those_of_the_components():
     uids = {user.name: user.uid for recipe in RECIPES for user in recipe.users}
-    assert uids == {"redis": images.REDIS_UID, "haproxy": images.HAPROXY_UID}
+    of_redis = {"redis": images.REDIS_UID, "haproxy": images.HAPROXY_UID}
+    assert uids == {**of_redis, "nginx": gateway_images.NGINX_UID}
     [exporter] = [recipe for recipe in RECIPES if recipe.name == "redis-exporter"]
     assert exporter.config.user.split(":")[0] == str(images.EXPORTER_UID)
 
