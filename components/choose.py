@@ -43,6 +43,12 @@ def cluster_of(settings: Settings) -> Cluster:
     if settings.cluster == "sandbox":
         folder = in_project(settings.sandbox_data) if settings.sandbox_data else None
         return Sandbox("cluster", SandboxArgs(settings.sandbox_name, folder))
+    stack = settings.aws()
+    if stack is not None:
+        # Its SDK takes a second to import.
+        from components.aws.create import eks
+
+        return eks("cluster", *stack)
     return Minikube(
         "cluster",
         MinikubeArgs(

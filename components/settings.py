@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import pulumi
 import pulumi.runtime.config as runtime_config
@@ -26,11 +26,16 @@ from components.redis.topology import RedisTopology
 from components.redis.topology import parse as parse_redis
 from toolchain.environment import PROJECT_NAME
 
+if TYPE_CHECKING:
+    from components.aws.shape import Aws, Eks
+
 ROOT = Path(__file__).resolve().parents[1]
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?$"
 # Settings that belong to one kind of cluster, by the first word of their names.
 _OWNERS = {
+    "aws": "eks",
+    "eks": "eks",
     "kube": "existing",
     "kubeconfig": "existing",
     "minikube": "minikube",
@@ -58,7 +63,7 @@ class Settings(BaseModel):
         hide_input_in_errors=True,
     )
 
-    cluster: Literal["minikube", "existing", "sandbox"] = "minikube"
+    cluster: Literal["minikube", "existing", "sandbox", "eks"] = "minikube"
     """Where the platform runs."""
 
     kubeconfig: str = ""
@@ -86,6 +91,63 @@ class Settings(BaseModel):
     """minikube: whether a change may delete the cluster, and its data, to make it anew."""
     minikube_running: bool = True
     """minikube: false stops the cluster and keeps its data."""
+
+    aws_region: str = ""
+    """eks: region of AWS, like eu-central-1."""
+    aws_account: str = ""
+    """eks: number of the account, another one is refused; empty for the credentials' own."""
+    aws_profile: str = ""
+    """eks: profile of the AWS configuration; empty for the environment's credentials."""
+    aws_tags: tuple[str, ...] = ()
+    """eks: tags of everything on AWS, `key=value` each."""
+    aws_zones: int = 3
+    """eks: availability zones of the network, 2 or 3."""
+    aws_nat: Literal["single", "per-zone"] = "single"
+    """eks: NAT gateways: single, or per-zone, which a zone's failure leaves working."""
+    aws_vpc_cidr: str = "10.0.0.0/16"
+    """eks: addresses of the network, a private range between /16 and /20."""
+    aws_vpc: str = ""
+    """eks: id of an existing VPC; empty makes one."""
+    aws_private_subnets: tuple[str, ...] = ()
+    """eks: ids of private subnets of awsVpc, in two zones or more."""
+    aws_public_subnets: tuple[str, ...] = ()
+    """eks: ids of public subnets of awsVpc, for an entry from the internet."""
+    aws_entry: Literal["none", "internal", "internet"] = "none"
+    """eks: who reaches the gateway's load balancer by awsDomain: none, internal or internet."""
+    aws_domain: str = ""
+    """eks: the platform's name in DNS, for awsEntry; it is given a certificate and a record."""
+    aws_hosted_zone: str = ""
+    """eks: zone of Route 53 that awsDomain is in."""
+    aws_entry_cidrs: tuple[str, ...] = ()
+    """eks: networks that may reach the entry; from the internet there must be some."""
+    aws_protect: bool = True
+    """eks: whether what holds data is kept from deletion: false, and an `up`, before `destroy`."""
+    eks_name: str = "ml-platform"
+    """eks: name of the cluster, with which the names of all its resources begin."""
+    eks_version: str = "1.34"
+    """eks: minor version of Kubernetes; add-ons are pinned for it."""
+    eks_public_cidrs: tuple[str, ...] = ()
+    """eks: networks that may reach the API server from the internet; empty leaves it private."""
+    eks_admins: tuple[str, ...] = ()
+    """eks: ARNs of roles and users who administer the cluster, besides who made it."""
+    eks_log_days: int = 90
+    """eks: days that logs of the control plane are kept: 30, 60, 90, 180 or 365."""
+    eks_node_types: tuple[str, ...] = ("m6i.2xlarge",)
+    """eks: types of instances of the nodes, any of which may be taken."""
+    eks_nodes_min: int = 3
+    """eks: nodes at all times."""
+    eks_nodes_max: int = 6
+    """eks: most nodes that the autoscaler may make."""
+    eks_node_disk: int = 100
+    """eks: disk of each node in GiB."""
+    eks_spot_types: tuple[str, ...] = ()
+    """eks: types of spot instances; empty for none."""
+    eks_spot_max: int = 4
+    """eks: most spot nodes."""
+    eks_gpu_types: tuple[str, ...] = ()
+    """eks: types of instances with NVIDIA GPUs; empty for none."""
+    eks_gpu_max: int = 2
+    """eks: most nodes with GPUs."""
 
     sandbox_name: Annotated[str, Field(pattern=_NAME)] = "default"
     """sandbox: which of the embedded control planes on this machine."""
@@ -251,6 +313,11 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _is_aws(self) -> Self:
+        self.aws()
+        return self
+
+    @model_validator(mode="after")
     def _is_redis(self) -> Self:
         self.redis()
         return self
@@ -287,6 +354,32 @@ class Settings(BaseModel):
         from components.gateway.create import read
 
         return read(in_project(self.gateway_routes))
+
+    def aws(self) -> tuple[Aws, Eks] | None:
+        """The AWS stack that the settings ask for; None if the cluster is not on EKS.
+
+        Raises:
+            components.aws.shape.ShapeError: a line for every setting that can't be used.
+        """
+        if self.cluster != "eks":
+            return None
+        # Other stacks do not pay for its model.
+        from components.aws.shape import parse as parse_aws
+
+        given = {
+            prefix: {
+                to_camel(name): getattr(self, name)
+                for name, field in Settings.model_fields.items()
+                if name.startswith(prefix) and getattr(self, name) != field.default
+            }
+            for prefix in ("aws_", "eks_")
+        }
+        aws, eks = parse_aws(given["aws_"], given["eks_"], self.kubeflow_ref)
+        if aws.entry != "none" and self.gateway == "none":
+            raise ValueError(
+                f"awsEntry is {aws.entry!r}, but gateway is 'none'; set gateway, which it leads to"
+            )
+        return aws, eks
 
     def redis(self) -> RedisTopology | None:
         """The Redis that the settings ask for; None for none. What is not set is its topology's.

@@ -35,7 +35,7 @@ _TAG = re.compile(r"(?P<key>[\w .:/+\-@]{1,128})=(?P<value>[\w .:/=+\-@]{0,256})
 _PRIVATE_BITS, _PUBLIC_BITS = 3, 6
 
 
-class ShapeError(ClusterError):
+class ShapeError(ClusterError, ValueError):
     """A stack that can't be had as the settings ask; one line for each setting."""
 
 
