@@ -315,7 +315,8 @@ def data_key(scope: Scope) -> str:
     object uses the key, but only through the service. Roles that AWS makes later (of Auto Scaling)
     need not exist yet.
     """
-    services = [f"{name}.{scope.region}.amazonaws.com" for name in ("ec2", "rds", "s3")]
+    stores = ("ec2", "rds", "s3", "elasticache", "memorydb")
+    services = [f"{name}.{scope.region}.amazonaws.com" for name in stores]
     through = {
         "StringEquals": {"kms:CallerAccount": scope.account, "kms:ViaService": services},
     }

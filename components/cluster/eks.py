@@ -121,6 +121,11 @@ class Eks(Cluster):
         )
 
     @property
+    def args(self) -> EksArgs:
+        """Where it is, for what else is made beside it."""
+        return self._args
+
+    @property
     def _identifier(self) -> str:
         return f"eks/{self._args.site.aws.region}/{self._args.shape.name}"
 
