@@ -7,6 +7,7 @@ https://docs.kernel.org/admin-guide/cgroup-v1/cgroups.html have them.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import time
@@ -93,19 +94,20 @@ def remove(cgroup: str) -> None:
     Raises NodeError when the kernel holds one of them for 10 s.
     """
     deadline = time.monotonic() + _PATIENCE
-    for hierarchy in _hierarchies():
-        for folder, _, _ in os.walk(hierarchy / cgroup, topdown=False):
-            while True:
-                try:
-                    Path(folder).rmdir()
-                    break
-                except FileNotFoundError:
-                    break
-                except OSError as error:
-                    # A process counts until its parent has waited for it.
-                    if time.monotonic() > deadline:
-                        raise NodeError(f"the cgroup {folder} can't be removed: {error}") from error
-                    time.sleep(_POLL)
+    # A killed process may still end what it asked of the kernel: look again until there is none.
+    while found := [folder for h in _hierarchies() if (folder := h / cgroup).exists()]:
+        walks = (os.walk(top, topdown=False) for top in found)
+        for folder, _, _ in itertools.chain.from_iterable(walks):
+            try:
+                Path(folder).rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                # A process counts until its parent has waited for it.
+                if time.monotonic() > deadline:
+                    raise NodeError(f"the cgroup {folder} can't be removed: {error}") from error
+                time.sleep(_POLL)
+                break
 
 
 def _hierarchies() -> list[Path]:

@@ -28,7 +28,10 @@ def traces(folder: Path) -> dict[str, set[str]]:
     # iproute2 makes its folder a mount and leaves it so.
     mounts.discard("/run/netns")
     groups = {
-        str(path) for hierarchy in cgroups.ROOT.iterdir() for path in hierarchy.glob(f"*{NAME}*")
+        folder
+        for hierarchy in cgroups.ROOT.iterdir()
+        for top in hierarchy.glob(f"*{NAME}*")
+        for folder, _, _ in os.walk(top)
     }
     commands = {
         f"{process.pid} {' '.join(process.info['cmdline'] or ())}"
