@@ -30,7 +30,7 @@ with shown_plainly():
     redis_guard = redis_guard_of(settings, cluster)
     kubeflow = Kubeflow("kubeflow", cluster, arguments, objects)
     redis = redis_of(settings, cluster, redis_guard, kubeflow.resources)
-    gateway = gateway_of(entry, cluster, kubeflow)
+    gateway = gateway_of(entry, cluster, kubeflow, redis)
 
 sdk.wait_for_all((gateway or kubeflow).resources.values())
 pulumi.export("kubeconfig", cluster.kubeconfig)

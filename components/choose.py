@@ -105,7 +105,7 @@ def redis_of(
     topology = settings.redis()
     if topology is None:
         return None
-    if (wishes := _wishes(settings)) and wishes.redis_port:
+    if (wishes := _wishes(settings)) and wishes.uses_redis:
         clients = (*topology.clients, wishes.client)
         topology = topology.model_copy(update={"clients": clients})
     redis = create("redis", cluster, topology, redis_guard)
@@ -134,13 +134,15 @@ def gateway_args(
     return args
 
 
-def gateway_of(args: GatewayArgs | None, cluster: Cluster, kubeflow: Kubeflow) -> Gateway | None:
+def gateway_of(
+    args: GatewayArgs | None, cluster: Cluster, kubeflow: Kubeflow, redis: Redis | None
+) -> Gateway | None:
     """The gateway in front of Kubeflow and Redis, if there is to be one."""
     if args is None:
         return None
     from components.gateway.component import Gateway
 
-    return Gateway("gateway", cluster, args, kubeflow.objects, kubeflow.resources)
+    return Gateway("gateway", cluster, args, kubeflow.objects, kubeflow.resources, redis)
 
 
 def _wishes(settings: Settings) -> Wishes | None:

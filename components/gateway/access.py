@@ -37,6 +37,11 @@ def wanted(gateway: Gateway) -> list[str]:
     return sorted([*map(key_field, keys), *map(password_field, passwords)])
 
 
+def shares(gateway: Gateway) -> bool:
+    """Whether rates are counted in Redis."""
+    return any(one.type == "rateLimit" and one.scope == "redis" for one in gateway.policies)
+
+
 def complete(
     kept: Mapping[str, str],
     names: Sequence[str],

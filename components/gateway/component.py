@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pulumi
@@ -16,15 +16,16 @@ from components.cluster.base import Cluster
 from components.gateway import access, credentials, install, tls
 from components.gateway.errors import GatewayError
 from components.gateway.features import Implementation, Lacking
-from components.gateway.rendering import Target
+from components.gateway.rendering import Pods, Target
 from components.gateway.routes import Gateway as Routes
 from components.gateway.routes import HttpListener, HttpsListener
-from components.gateway.workloads import NAMES, Names, Port, Shape
+from components.gateway.workloads import NAMES, Names, Port, Shape, environment
 from components.kubeflow.manifests import Manifests, ManifestsArgs
 from components.kubeflow.objects import CRD_KIND, Kinds, Object, Ref
 from components.kubeflow.plan import Plan, plan
 from components.kubeflow.rules import Edge, Rule
 from components.platform_provider import GatewayAccess
+from components.redis.component import Installation
 
 Progress = Callable[[str], None]
 _LOCAL_PORT: Final = 8443
@@ -35,7 +36,8 @@ class GatewayArgs:
     """What is installed, and what it routes.
 
     `host` is the one that `url` names, "" for the first of the routes. `monitors` are namespaces
-    whose pods may read metrics. `timeout_minutes` is how long one object may take to become ready.
+    whose pods may read metrics. `redis` and `pods` are those of `Target`.
+    `timeout_minutes` is how long one object may take to become ready.
     """
 
     install: install.InstallArgs
@@ -44,7 +46,7 @@ class GatewayArgs:
     replicas: int = 2
     monitors: tuple[str, ...] = ()
     redis: str = ""
-    redis_secret: str = ""
+    pods: Mapping[str, Pods] = field(default_factory=dict)
     timeout_minutes: int = 30
 
     @property
@@ -92,6 +94,18 @@ def objects(
         Lacking, SourceError, RenderError: as the steps do.
     """
     names, routes, implementation = args.names, args.routes, args.install.implementation
+    target = Target(
+        namespace=names.namespace,
+        ingress_class=names.ingress_class,
+        tls_secrets=tls.secret_names(routes),
+        credentials=credentials.names(routes, implementation),
+        redis=args.redis,
+        redis_secret=credentials.REDIS,
+        load_balancers=load_balancer,
+        pods=args.pods,
+    )
+    # First: it tells what the implementation lacks.
+    rendered = _renderer(implementation)(routes, target)
     shape = Shape(
         ports=_ports(routes, names),
         replicas=args.replicas,
@@ -99,20 +113,13 @@ def objects(
         certificate=tls.OWN_SECRET,
         monitors=args.monitors,
         acme=tls.asks_acme(routes),
-    )
-    target = Target(
-        namespace=names.namespace,
-        ingress_class=names.ingress_class,
-        tls_secrets=tls.secret_names(routes),
-        credentials=credentials.names(routes, implementation),
-        redis=args.redis,
-        redis_secret=args.redis_secret,
-        load_balancers=load_balancer,
+        redis_secret=credentials.REDIS if access.shares(routes) else "",
+        environment=_environment(args, target) if implementation == "kong" else {},
     )
     bodies = [
         *install.objects(args.install, shape, progress),
         *tls.objects(routes, names.namespace, names.ingress_class),
-        *_renderer(implementation)(routes, target),
+        *rendered,
     ]
     # What is rendered takes the place of upstream's, like an empty ConfigMap of settings.
     kinds = Kinds(bodies)
@@ -123,7 +130,7 @@ class Gateway(pulumi.ComponentResource):
     """The gateway: every object a resource of its own, in the order that the API server needs.
 
     `others` are the objects of the platform, `made` their resources: what of the gateway lives in
-    their namespaces, or is of their kinds, comes after them.
+    their namespaces, or is of their kinds, comes after them. `redis` is where limits are shared.
     """
 
     url: str
@@ -146,6 +153,7 @@ class Gateway(pulumi.ComponentResource):
         args: GatewayArgs,
         others: Sequence[Object] = (),
         made: Mapping[Ref, pulumi.Resource] | None = None,
+        redis: Installation | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlplatform:gateway:Gateway", name, None, opts)
@@ -166,6 +174,9 @@ class Gateway(pulumi.ComponentResource):
             credentials.certificate(names.namespace, generated.certificate, generated.key),
             *credentials.objects(args.routes, implementation, names.namespace, values, _joined),
         ]
+        if redis and access.shares(args.routes):
+            password, authority = redis.access.app_password, redis.ca_certificate
+            secrets.append(credentials.redis(names.namespace, password, authority))
         bodies = objects(args, load_balancer=balanced)
         manifests = Manifests(
             name,
@@ -199,6 +210,18 @@ class Gateway(pulumi.ComponentResource):
             "gatewayCaCertificate": self.ca_certificate,
             "gatewayCredentials": self.credentials,
         }
+
+
+def _environment(args: GatewayArgs, target: Target) -> dict[str, list[dict[str, Any]]]:
+    """What Kong's containers are told for these routes."""
+    from components.gateway import kong_settings
+
+    names = args.names
+    proxy = kong_settings.proxy(args.routes, target, http=names.http, https=names.https)
+    return {
+        "proxy": [*environment(proxy), *kong_settings.proxy_secrets(args.routes, target)],
+        "ingress-controller": environment(kong_settings.controller(args.routes, target)),
+    }
 
 
 def _renderer(

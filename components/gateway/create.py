@@ -13,8 +13,10 @@ from components.gateway import routes, tls
 from components.gateway.component import GatewayArgs
 from components.gateway.errors import GatewayError
 from components.gateway.install import InstallArgs
+from components.gateway.rendering import Pods
 from components.gateway.workloads import NAMES
 from components.kubeflow.objects import CRD_KIND, Object
+from components.redis import names as redis_names
 
 _DASHBOARD: Final = "dashboard"
 _REDIS: Final = "redis"
@@ -39,6 +41,12 @@ class Wishes:
     replicas: int = 2
     monitors: tuple[str, ...] = ()
     timeout_minutes: int = 30
+
+    @property
+    def uses_redis(self) -> bool:
+        """Whether the gateway's pods connect to Redis."""
+        policies = self.routes.get("policies") or ()
+        return bool(self.redis_port) or any(one.get("scope") == "redis" for one in policies)
 
     @property
     def client(self) -> str:
@@ -95,6 +103,8 @@ def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
         host=wishes.host if dashboard else "",
         replicas=wishes.replicas,
         monitors=wishes.monitors,
+        redis=_endpoint(wishes.redis) if wishes.redis else "",
+        pods=_pods(model, others),
         timeout_minutes=wishes.timeout_minutes,
     )
 
@@ -159,7 +169,11 @@ def _add_redis(values: dict[str, Any], wishes: Wishes) -> None:
         )
     backend = {
         "name": _REDIS,
-        "service": {"name": "redis", "namespace": wishes.redis, "port": 6379},
+        "service": {
+            "name": redis_names.WRITE,
+            "namespace": wishes.redis,
+            "port": redis_names.REDIS_PORT,
+        },
         "protocol": "tcp",
     }
     listeners = values.get("listeners") or [
@@ -173,3 +187,26 @@ def _add_redis(values: dict[str, Any], wishes: Wishes) -> None:
     }
     values["listeners"] = [*listeners, listener]
     values["backends"] = [*(values.get("backends") or ()), backend]
+
+
+def _endpoint(namespace: str) -> str:
+    host = redis_names.service_host(redis_names.WRITE, namespace)
+    return f"{host}:{redis_names.REDIS_PORT}"
+
+
+def _pods(model: routes.Gateway, others: Sequence[Object]) -> dict[str, Pods]:
+    """The pods behind backends that are Services of the platform."""
+    services = {
+        (body["metadata"].get("namespace"), body["metadata"]["name"]): body["spec"]
+        for body in others
+        if body["kind"] == "Service" and (body.get("spec") or {}).get("selector")
+    }
+    found = {}
+    for backend in model.backends:
+        place = backend.service
+        spec = services.get((place.namespace, place.name)) if place else None
+        for port in (spec or {}).get("ports") or ():
+            if place and spec and port["port"] == place.port:
+                key = f"{place.namespace}/{place.name}:{place.port}"
+                found[key] = Pods(dict(spec["selector"]), port.get("targetPort", port["port"]))
+    return found

@@ -16,6 +16,8 @@ from components.gateway.features import Implementation
 from components.gateway.routes import ApiKey, Basic, Gateway
 
 Object = dict[str, Any]
+REDIS = "gateway-redis"
+"""The Secret by which rates are counted in Redis: `password` of its user `app`, and `ca.crt`."""
 Join = Callable[[Mapping[str, Any], Callable[[Mapping[str, str]], str]], Any]
 """Makes one text of several values, which may be outputs."""
 
@@ -52,6 +54,11 @@ def certificate(namespace: str, chain: Any, key: Any) -> Object:  # noqa: ANN401
     return _secret(
         tls.OWN_SECRET, namespace, {"tls.crt": chain, "tls.key": key}, "kubernetes.io/tls"
     )
+
+
+def redis(namespace: str, password: Any, authority: Any) -> Object:  # noqa: ANN401
+    """The Secret `REDIS`."""
+    return _secret(REDIS, namespace, {"password": password, "ca.crt": authority})
 
 
 def _policies(gateway: Gateway) -> Sequence[ApiKey | Basic]:

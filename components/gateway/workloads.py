@@ -6,7 +6,7 @@ Every pod passes the restricted Pod Security Standard, with a root file system t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from components.gateway import images
@@ -75,7 +75,8 @@ class Shape:
 
     `monitors` are namespaces whose pods may read metrics. `certificate` is the Secret of the
     gateway's own certificate, shown to those who ask for no known host. `acme` is whether
-    challenges of cert-manager are answered.
+    challenges of cert-manager are answered. `arguments` of nginx's controller and `environment` of
+    kong's containers, by container, are what the routes need beside.
     """
 
     ports: tuple[Port, ...]
@@ -84,6 +85,10 @@ class Shape:
     certificate: str
     monitors: tuple[str, ...] = ()
     acme: bool = False
+    redis_secret: str = ""
+    """Of the Redis where rates are counted; "" for none."""
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, Sequence[Object]] = field(default_factory=dict)
 
     @property
     def streams(self) -> tuple[Port, ...]:
@@ -128,6 +133,7 @@ def nginx(shape: Shape) -> list[Object]:
         "-enable-telemetry-reporting=false",
         "-log-format=json",
         *(["-enable-cert-manager"] if shape.acme else []),
+        *shape.arguments,
     ]
     security = _container_security(images.NGINX_UID)
     bind = {"capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}
@@ -178,9 +184,13 @@ def kong(shape: Shape) -> list[Object]:
         "KONG_STREAM_LISTEN": ", ".join(f"0.0.0.0:{p.target}" for p in shape.streams) or "off",
     }
     folders = {"kong-prefix": "/kong-prefix", "kong-tmp": "/tmp"}  # noqa: S108 - in the pod
+    secrets = {"tls": shape.certificate}
+    if shape.redis_secret:
+        secrets["redis"] = shape.redis_secret
+        proxy_environment["KONG_LUA_SSL_TRUSTED_CERTIFICATE"] = "system,/redis/ca.crt"
     proxy = {
         "name": "proxy",
-        "env": _environment(proxy_environment),
+        "env": _environment(proxy_environment, shape.environment.get("proxy", ())),
         "ports": [
             {"name": port.name, "containerPort": port.target, "protocol": "TCP"}
             for port in shape.streams
@@ -189,7 +199,7 @@ def kong(shape: Shape) -> list[Object]:
         "securityContext": security,
         "volumeMounts": [
             *({"name": name, "mountPath": path} for name, path in folders.items()),
-            {"name": "tls", "mountPath": "/tls", "readOnly": True},
+            *({"name": name, "mountPath": f"/{name}", "readOnly": True} for name in secrets),
         ],
     }
     controller = {
@@ -199,9 +209,8 @@ def kong(shape: Shape) -> list[Object]:
                 "CONTROLLER_INGRESS_CLASS": names.ingress_class,
                 "CONTROLLER_ANONYMOUS_REPORTS": "false",
                 "CONTROLLER_LOG_FORMAT": "json",
-                # Routes of TCP are alpha.
-                "CONTROLLER_FEATURE_GATES": f"GatewayAlpha={str(bool(shape.streams)).lower()}",
-            }
+            },
+            shape.environment.get("ingress-controller", ()),
         ),
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": security,
@@ -210,7 +219,7 @@ def kong(shape: Shape) -> list[Object]:
         "containers": [proxy, controller],
         "volumes": [
             *({"name": name, "emptyDir": {}} for name in folders),
-            {"name": "tls", "secret": {"secretName": shape.certificate}},
+            *({"name": name, "secret": {"secretName": secret}} for name, secret in secrets.items()),
         ],
     }
     return [*_common(names, shape), _deployment(names, shape, pod)]
@@ -326,5 +335,12 @@ def _container_security(user: int) -> Object:
     }
 
 
-def _environment(values: Mapping[str, str]) -> Sequence[Object]:
+def environment(values: Mapping[str, str]) -> list[Object]:
+    """Entries of a container's `env`."""
     return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _environment(values: Mapping[str, str], more: Sequence[Object]) -> list[Object]:
+    """`more` on top of `values`."""
+    entries = {entry["name"]: entry for entry in [*environment(values), *more]}
+    return list(entries.values())
