@@ -8,7 +8,7 @@ RUN := $(UV) run --locked --no-sync
 SETTINGS = $(foreach setting,$(SET),--set $(setting))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-real-nodes up preview destroy down explain lint test faults mutation bench
+.PHONY: help setup setup-real-nodes up preview preview-report destroy down explain lint test faults mutation bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
@@ -34,6 +34,11 @@ up: setup ## bring up the whole platform on the embedded cluster
 
 preview: setup ## show what `up` would change on the embedded cluster
 	$(RUN) python -m sandbox preview $(SETTINGS)
+
+preview-report: setup ## the same as dist/preview.md, for a comment, and dist/preview.html
+	@mkdir -p dist
+	$(RUN) python -m sandbox preview --events dist/preview.events $(SETTINGS)
+	$(RUN) python -m review report dist/preview.events --markdown dist/preview.md --html dist/preview.html
 
 destroy: setup ## take the platform off the embedded cluster
 	$(RUN) python -m sandbox destroy $(SETTINGS)

@@ -172,6 +172,9 @@ def build_parser() -> argparse.ArgumentParser:
         deploy.add_options(verb)
     for verb in (preview, refresh):
         verb.add_argument("--diff", action="store_true", help="show the changed fields")
+    preview.add_argument(
+        "--events", type=Path, metavar="FILE", help="write the engine's event log, for `review`"
+    )
     figures = add_verb(verbs, "audit", deploy.figures, "count writes; exit code 1 if one failed")
     figures.add_argument("--user", default=parts.DEPLOYER, help="whose writes (%(default)s)")
     return parser

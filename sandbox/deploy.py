@@ -23,6 +23,8 @@ STACK = "sandbox"
 that both go together."""
 
 _UNREAD = object()
+# Settings of where a stack runs begin with one of these.
+_PLACES = ("aws", "cluster", "eks", "kubeContext", "kubeconfig", "minikube", "sandbox")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +36,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="SETTING=VALUE",
         dest="settings",
         help="a setting of Pulumi.yaml on top of Pulumi.sandbox.yaml; may be given again",
+    )
+    parser.add_argument(
+        "--like",
+        default=STACK,
+        metavar="STACK",
+        help="take over what the file of another stack sets, except for where that one runs",
     )
 
 
@@ -51,11 +59,24 @@ def up(arguments: argparse.Namespace) -> int:
 
 def preview(arguments: argparse.Namespace) -> int:
     """Show what `up` would change, against the live API server."""
+    from review.events import lines
+
     sandbox = _running(arguments)
-    with _told("preview"):
-        _stack(arguments, sandbox).preview(
-            on_output=_say, on_error=_say, color="auto", diff=arguments.diff
-        )
+    events: list[automation.EngineEvent] = []
+    try:
+        with _told("preview"):
+            _stack(arguments, sandbox).preview(
+                on_output=_say,
+                on_error=_say,
+                on_event=events.append,
+                color="auto",
+                diff=arguments.diff,
+            )
+    finally:
+        # Also of a preview that failed: its report says why.
+        if arguments.events:
+            arguments.events.touch(mode=0o600)  # what Kubernetes' Secrets hold is in it
+            arguments.events.write_text("".join(f"{line}\n" for line in lines(events)))
     return 0
 
 
@@ -142,10 +163,16 @@ def _told(verb: str) -> Iterator[None]:
 
 
 def _stack(arguments: argparse.Namespace, sandbox: RunningSandbox) -> automation.Stack:
-    from components.settings import with_overrides
+    from components.settings import of_stack, with_overrides
     from sandbox.engine import open_stack
 
+    elsewhere = {
+        name: value
+        for name, value in of_stack(arguments.like).items()
+        if not name.startswith(_PLACES)
+    }
     settings: dict[str, object] = {
+        **elsewhere,
         "cluster": "sandbox",
         "sandboxName": sandbox.name,
         "sandboxData": str(sandbox.data_dir),
