@@ -17,8 +17,9 @@ from components.kubeflow.objects import Object, Ref
 from components.kubeflow.source import SourceSpec
 from components.platform_provider import RedisTopology as RedisGuard
 from components.redis import wiring
-from components.redis.component import Redis, guard
+from components.redis.component import Installation, guard
 from components.redis.create import create
+from components.redis.topology import RedisTopology
 from components.settings import ROOT, Settings, in_project
 from toolchain.tools import cache_folder, find
 
@@ -46,9 +47,14 @@ def cluster_of(settings: Settings) -> Cluster:
     stack = settings.aws()
     if stack is not None:
         # Its SDK takes a second to import.
+        from components.aws import before
         from components.aws.create import eks
 
-        return eks("cluster", *stack)
+        redis = settings.redis()
+        before.check(*stack, redis)
+        cluster = eks("cluster", *stack)
+        before.limit(cluster)
+        return cluster
     return Minikube(
         "cluster",
         MinikubeArgs(
@@ -100,18 +106,28 @@ def redis_of(
     cluster: Cluster,
     redis_guard: pulumi.Resource,
     kubeflow: Mapping[Ref, pulumi.Resource],
-) -> Redis | None:
+) -> Installation | None:
     """Redis, if the settings ask for it, and what Kubeflow's profiles need to use it."""
     topology = settings.redis()
     if topology is None:
         return None
-    if (wishes := _wishes(settings)) and wishes.uses_redis:
+    if settings.redis_provider == "cluster" and (wishes := _wishes(settings)) and wishes.uses_redis:
         clients = (*topology.clients, wishes.client)
         topology = topology.model_copy(update={"clients": clients})
-    redis = create("redis", cluster, topology, redis_guard)
+    redis = _redis(settings, cluster, topology, redis_guard)
     for profile in topology.profiles:
         wiring.offer(redis, profile, kubeflow)
     return redis
+
+
+def _redis(
+    settings: Settings, cluster: Cluster, topology: RedisTopology, redis_guard: pulumi.Resource
+) -> Installation:
+    if settings.redis_provider == "cluster":
+        return create("redis", cluster, topology, redis_guard)
+    from components.redis.create_service import beside
+
+    return beside("redis", cluster, topology, redis_guard)
 
 
 def gateway_args(
@@ -135,7 +151,7 @@ def gateway_args(
 
 
 def gateway_of(
-    args: GatewayArgs | None, cluster: Cluster, kubeflow: Kubeflow, redis: Redis | None
+    args: GatewayArgs | None, cluster: Cluster, kubeflow: Kubeflow, redis: Installation | None
 ) -> Gateway | None:
     """The gateway in front of Kubeflow and Redis, if there is to be one."""
     if args is None:
@@ -170,7 +186,8 @@ def _wishes(settings: Settings) -> Wishes | None:
         tls_secret=settings.gateway_tls_secret,
         acme_email=settings.gateway_acme_email,
         redis_port=settings.gateway_redis_port,
-        redis=redis.namespace if redis else "",
+        # Its routes lead to Redis in the cluster only.
+        redis=redis.namespace if redis and settings.redis_provider == "cluster" else "",
         replicas=settings.gateway_replicas or (1 if one_node else 2),
         monitors=settings.gateway_monitors,
         timeout_minutes=settings.timeout_minutes,

@@ -122,6 +122,12 @@ class Settings(BaseModel):
     """eks: networks that may reach the entry; from the internet there must be some."""
     aws_protect: bool = True
     """eks: whether what holds data is kept from deletion: false, and an `up`, before `destroy`."""
+    aws_preflight: bool = True
+    """eks: whether account, region, quotas and permissions are checked before anything is made."""
+    aws_budget: int = 0
+    """eks: USD a month at which awsBudgetEmail is warned; 0 for no budget."""
+    aws_budget_email: str = ""
+    """eks: e-mail address that the budget warns."""
     eks_name: str = "ml-platform"
     """eks: name of the cluster, with which the names of all its resources begin."""
     eks_version: str = "1.34"
@@ -241,6 +247,26 @@ class Settings(BaseModel):
     """Redis: whether scraping and alerts are objects of the Prometheus Operator."""
     redis_allow_data_loss: bool = False
     """Redis: whether a change may lose data."""
+    redis_provider: Literal["cluster", "aws"] = "cluster"
+    """Redis: where it runs: in the cluster, or as a service of AWS, beside the cluster eks."""
+    redis_engine: str = "valkey"
+    """Redis at AWS: valkey or redis."""
+    redis_engine_version: str = ""
+    """Redis at AWS: version of the engine; empty for a newer one that is a while old."""
+    redis_node_type: str = ""
+    """Redis at AWS: type of its nodes; empty for the smallest of redisMemory and redisCpus."""
+    redis_snapshot_days: int = 7
+    """Redis at AWS: days that daily snapshots are kept."""
+    redis_snapshot_window: str = "03:00-04:00"
+    """Redis at AWS: when the daily snapshot is made, in UTC."""
+    redis_maintenance_window: str = "sun:05:00-sun:06:00"
+    """Redis at AWS: when the service may patch nodes, in UTC."""
+    redis_snapshot: str = ""
+    """Redis at AWS: name of a snapshot to start from; a change of it makes Redis anew."""
+    redis_alarm_topic: str = ""
+    """Redis at AWS: ARN of the SNS topic of its alarms; empty for alarms that are only seen."""
+    redis_multi_region: str = ""
+    """Redis at AWS, active-active: multi-region cluster to join; empty makes one."""
 
     gateway: Literal["none", "nginx", "kong"] = "none"
     """Gateway: none, nginx (F5 NGINX Ingress Controller) or kong."""
@@ -387,13 +413,22 @@ class Settings(BaseModel):
         Raises:
             components.redis.topology.TopologyError: a line for every setting that can't be used.
         """
-        return parse_redis(
-            {
-                to_camel(name): getattr(self, name)
-                for name, field in Settings.model_fields.items()
-                if name.startswith("redis_") and getattr(self, name) != field.default
-            }
-        )
+        values = {
+            to_camel(name): getattr(self, name)
+            for name, field in Settings.model_fields.items()
+            if name.startswith("redis_") and getattr(self, name) != field.default
+        }
+        if self.redis_provider == "cluster":
+            return parse_redis(values)
+        if self.cluster != "eks":
+            raise ValueError(
+                f"redisProvider is {self.redis_provider!r}, but the cluster is {self.cluster!r}; "
+                "set cluster to eks, in whose network it is, or remove redisProvider"
+            )
+        # Other stacks do not pay for its model.
+        from components.redis.managed import KINDS
+
+        return parse_redis(values, KINDS)
 
     def kubeconfig_path(self, environ: Mapping[str, str] = os.environ) -> Path:
         """The kubeconfig of an existing cluster: the setting, $KUBECONFIG, or ~/.kube/config."""

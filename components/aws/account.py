@@ -27,7 +27,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
-from components.aws.permissions import Permission, by_resource
+from components.aws.permissions import ANY_ACCOUNT, Permission, by_resource
 from components.aws.preflight import (
     ADDRESSES,
     LIMITS,
@@ -66,22 +66,26 @@ _RUNNING: Final = ("pending", "running")
 _T = TypeVar("_T")
 
 
-def require(needs: Needs, session: boto3.Session | None = None) -> tuple[str, ...]:
+def require(
+    needs: Needs, profile: str = "", session: boto3.Session | None = None
+) -> tuple[str, ...]:
     """Look at the account, and return what should be told of it.
+
+    `profile` is one of the AWS configuration; "" for the environment's credentials.
 
     Raises:
         AccountError: it isn't fit; the message is a line for every problem.
     """
-    findings = check(needs, read(needs, session))
+    findings = check(needs, read(needs, profile, session))
     if findings.problems:
         raise AccountError(findings.problems)
     return findings.notes
 
 
-def read(needs: Needs, session: boto3.Session | None = None) -> Found:
-    """Look at the account of the session's credentials (default: those of the environment)."""
+def read(needs: Needs, profile: str = "", session: boto3.Session | None = None) -> Found:
+    """Look at the account of the credentials; a profile that is not there is told as they are."""
     try:
-        session = session or boto3.Session()
+        session = session or boto3.Session(profile_name=profile or None)
         home = _home(session, needs.region)
         sts = session.client("sts", region_name=home, config=_CONFIG)
         answer = sts.get_caller_identity()
@@ -223,7 +227,7 @@ class _Questions:
                     "EvaluationResults",
                     PolicySourceArn=arn,
                     ActionNames=actions[start : start + _BATCH],
-                    ResourceArns=[resource],
+                    ResourceArns=[resource.replace(ANY_ACCOUNT, self.identity.account)],
                     ContextEntries=[
                         {
                             "ContextKeyName": "aws:RequestedRegion",

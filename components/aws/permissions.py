@@ -11,6 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+ANY_ACCOUNT: Final = "000000000000"
+"""Stands in an ARN for the account of whoever is asked about."""
+
 
 @dataclass(frozen=True)
 class Permission:

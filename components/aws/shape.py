@@ -71,6 +71,11 @@ class Aws(_Model):
     database: Literal["in-cluster", "rds"] = "in-cluster"
     protect: bool = True
     """Whether what holds data is kept from being deleted."""
+    preflight: bool = True
+    """Whether the account is checked before anything is made."""
+    budget: Annotated[int, Field(ge=0)] = 0
+    """USD a month at which `budget_email` is warned; 0 for no budget."""
+    budget_email: str = ""
 
     @property
     def partition(self) -> str:
@@ -146,6 +151,11 @@ class Aws(_Model):
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
         problems = [*self._network_problems(), *self._entry_problems()]
+        if bool(self.budget) != bool(self.budget_email):
+            problems.append(
+                f"awsBudget is {self.budget} and awsBudgetEmail {self.budget_email!r}: set both, "
+                "or none"
+            )
         if problems:
             raise ValueError("\n".join(problems))
         return self

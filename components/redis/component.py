@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pulumi
 
+from components import certificates
 from components.cluster.base import Cluster
 from components.kubeflow.manifests import FIELD_MANAGER, type_token
 from components.platform_provider import RedisAccess
@@ -132,12 +133,16 @@ class Installation(pulumi.ComponentResource):
         """Tell the engine that everything is registered."""
         self.register_outputs(self.outputs)
 
+    def login(self, user: str) -> str:
+        """The name by which a user of `access.USERS` signs in."""
+        return user
+
     def _uri(self, user: str, endpoint: pulumi.Input[str]) -> pulumi.Output[str]:
         password = getattr(self.access, access.password_field(user))
         # Not `concat`, which fails where a refresh has no password yet.
         return pulumi.Output.secret(
             pulumi.Output.all(password, endpoint).apply(
-                lambda both: f"rediss://{user}:{both[0]}@{both[1]}/0"
+                lambda both: f"rediss://{self.login(user)}:{both[0]}@{both[1]}/0"
             )
         )
 
@@ -193,7 +198,9 @@ class Redis(Installation):
     def annotations(self, plain: Mapping[str, str]) -> dict[str, Any]:
         """Digests of what a pod reads at its start: of plain files, and of access."""
         made = [
-            getattr(self.access, name) for name in access.FIELDS if name != access.AUTHORITY_KEY
+            getattr(self.access, name)
+            for name in access.FIELDS
+            if name != certificates.AUTHORITY_KEY
         ]
         return {
             "ml-platform/config": digest([json.dumps(dict(plain), sort_keys=True)]),
