@@ -14,8 +14,8 @@ from components.cluster.eks import Eks, EksArgs
 def eks(name: str, aws: Aws, shape: EksShape) -> Eks:
     """The cluster as settings ask, in a network of its own or an existing one.
 
-    Raises:
-        components.aws.shape.ShapeError: subnets or zones are not as the settings say.
+    The program ends with an error once AWS has told that subnets or zones are not as the settings
+    say.
     """
     place = site(shape.name, aws)
     data = data_key(place)

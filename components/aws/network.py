@@ -27,7 +27,7 @@ from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 from components.aws import policies
 from components.aws.iam import role
 from components.aws.keys import Key
-from components.aws.shape import EVERYWHERE, ShapeError
+from components.aws.shape import EVERYWHERE
 from components.aws.site import Site
 
 ENDPOINTS = ("ecr.api", "ecr.dkr", "sts")
@@ -238,14 +238,16 @@ def existing(site: Site) -> Subnets:
 
 def _enough(names: Sequence[str], zones: int, region: str) -> Sequence[str]:
     if len(names) < zones:
-        raise ShapeError(f"awsZones is {zones}, but {region} has {len(names)} for this account")
+        raise pulumi.RunError(f"awsZones is {zones}, but {region} gives this account {len(names)}")
     return sorted(names)[:zones]
 
 
 def _of_the_vpc(entries: Sequence[Sequence[str]], vpc: str, setting: str) -> list[str]:
     strangers = [f"{id_} (of {other})" for id_, other, _ in entries if other != vpc]
     if strangers:
-        raise ShapeError(f"{setting} has {', '.join(strangers)}, which is not of awsVpc {vpc}")
+        raise pulumi.RunError(f"{setting} has {', '.join(strangers)}, which is not of awsVpc {vpc}")
     if len({zone for _, _, zone in entries}) < 2:
-        raise ShapeError(f"{setting} are all in zone {entries[0][2]}; name some in two or more")
+        raise pulumi.RunError(
+            f"{setting} are all in zone {entries[0][2]}; name some in two or more"
+        )
     return [id_ for id_, _, _ in entries]

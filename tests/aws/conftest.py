@@ -27,27 +27,35 @@ class RanOnAws(Ran):
         return found
 
 
+def run_on_aws(program: Callable[[], Any], region: str = REGION) -> RanOnAws:
+    """Run a program within `in_moto`; its first error is raised."""
+    mocks = MotoMocks(region)
+    try:
+        ran = run(program, mocks)
+    except Exception:
+        mocks.over = True
+        if mocks.errors:
+            # Its traceback is of a thread of the SDK, and tells nothing.
+            raise mocks.errors[0].with_traceback(None) from None
+        raise
+    if mocks.errors:
+        raise mocks.errors[0].with_traceback(None)
+    return RanOnAws(ran.registered, ran.returned, Aws(region), mocks)
+
+
+def in_moto() -> mock_aws:
+    """An empty AWS, with AWS's own managed policies."""
+    return mock_aws(config={"iam": {"load_aws_managed_policies": True}})
+
+
 @pytest.fixture
 def aws() -> Iterator[Aws]:
     """An empty AWS, with AWS's own managed policies."""
-    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
+    with in_moto():
         yield Aws()
 
 
 @pytest.fixture
 def run_aws(aws: Aws) -> Callable[..., RanOnAws]:
     """Run a program whose `aws:*` resources are created in moto; its first error is raised."""
-
-    def run_it(program: Callable[[], Any], *, region: str = REGION) -> RanOnAws:
-        mocks = MotoMocks(region)
-        try:
-            ran = run(program, mocks)
-        except Exception:
-            if mocks.errors:
-                raise mocks.errors[0] from None
-            raise
-        if mocks.errors:
-            raise mocks.errors[0]
-        return RanOnAws(ran.registered, ran.returned, aws.in_region(region), mocks)
-
-    return run_it
+    return run_on_aws

@@ -152,6 +152,8 @@ class MotoMocks(Echo):
         self.aws = Aws(region)
         self.created: list[tuple[str, str, str]] = []
         self.errors: list[BaseException] = []
+        self.over = False
+        """Once it is, what threads of a program that failed still ask for is refused."""
         self._default_tags: dict[str, dict[str, str]] = {}
         self._regions: dict[str, str] = {}
         # Registrations come from many threads, and moto is made for one.
@@ -166,6 +168,8 @@ class MotoMocks(Echo):
             botocore.exceptions.ClientError: moto refuses.
         """
         with self._lock:
+            if self.over:
+                raise RuntimeError("the program is over")
             try:
                 return self._create(args)
             except BaseException as error:
