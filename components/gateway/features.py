@@ -4,9 +4,9 @@ docs/gateway-matrix.md is made of this table: `python -m components.gateway.feat
 
 Editions, by the documentation and source of what `images.py` pins. NGINX: nginx/kubernetes-ingress
 v5.5.4, `pkg/apis/configuration/validation` (`rejectPlusResourcesInOSS`, `policyFields`), the
-templates of `internal/configs/version2`, and nginx.org/en/docs. Kong: developer.konghq.com/plugins,
-where a page with a tier is not of the open-source edition, and developer.konghq.com/gateway/traffic-
-control/load-balancing.
+templates of `internal/configs/version2`, and nginx.org/en/docs. Kong:
+developer.konghq.com/plugins/, where a page with a tier is not of the open-source edition, and
+developer.konghq.com/gateway/traffic-control/load-balancing/.
 """
 
 from __future__ import annotations
@@ -828,7 +828,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
 def matrix() -> str:
     """The table as Markdown."""
     rows = [
-        f"| {one.title} | {'yes' if one.portable else ''} | {_cell(one.nginx)} | {_cell(one.kong)} |"
+        f"| {one.title} | {'yes' if one.portable else ''} | {_cell(one.nginx)} "
+        f"| {_cell(one.kong)} |"
         for one in FEATURES
     ]
     return "\n".join(

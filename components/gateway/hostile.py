@@ -21,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from components.gateway import regexes
 
-VARIABLES: Final = ("clientAddress", "host", "method", "path", "requestId", "scheme")
-"""What the values of headers may hold, as `${clientAddress}`."""
+VARIABLES: Final = ("clientAddress", "host", "method", "requestId", "requestUri", "scheme")
+"""What the values of headers may hold, as `${clientAddress}`; `requestUri` is the path with its
+query, as the client wrote it."""
 
 _FRAMING: Final = frozenset(
     (
@@ -44,7 +45,7 @@ _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 _TOKEN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _PLAIN = re.compile(r"[A-Za-z0-9._~:/@=+,-]{1,256}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z]+)\}")
-_PATH = re.compile(r"/[A-Za-z0-9._~@:+=,/-]*")
+_PATH = re.compile(r"/[A-Za-z0-9._~@:=,/-]*")
 _URL = re.compile(
     rf"https://{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?(/[A-Za-z0-9._~@:+=,/-]*)?|"
     rf"http://{_LABEL}(\.{_LABEL})*(:[0-9]{{1,5}})?(/[A-Za-z0-9._~@:+=,/-]*)?"
@@ -148,7 +149,7 @@ def path(value: object) -> str:
     if "//" in text:
         raise ValueError("holds '//', which never comes: slashes are merged; write one")
     if not _PATH.fullmatch(text):
-        raise ValueError("begin with / and give letters, digits and ._~@:+=,/- alone")
+        raise ValueError("begin with / and give letters, digits and ._~@:=,/- alone")
     return text
 
 

@@ -149,6 +149,24 @@ def includes(whole: Node, part: Node) -> bool:
     return True
 
 
+def overlap(one: Node, other: Node) -> bool:
+    """Whether there is a text that both match."""
+    first, second = _automaton(one), _automaton(other)
+    symbols = _symbols((*first.masks, *second.masks))
+    start = (frozenset({0}), frozenset({0}))
+    seen, todo = {start}, [start]
+    while todo:
+        left, right = todo.pop()
+        if left & first.last and right & second.last:
+            return True
+        for symbol in symbols:
+            pair = (first.step(left, symbol), second.step(right, symbol))
+            if all(pair) and pair not in seen:
+                seen.add(pair)
+                todo.append(pair)
+    return False
+
+
 # --- reading -----------------------------------------------------------------------------------
 
 

@@ -12,8 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from components.gateway.routes import Access, Cache, Compression, Filter, Limits, Policy
+
 Layer = Literal["all", "balancer", "proxy", "gateway"]
 """The part of a chain that is rendered; `all` for a single box."""
+
+
+def layer_of(policy: Policy, *, authenticated: bool) -> Layer:
+    """The part of a chain that a policy belongs to, on a route with or without authentication."""
+    if isinstance(policy, Cache):
+        # A cache in front of the authentication would answer those who may not come.
+        return "gateway" if authenticated else "proxy"
+    return "proxy" if isinstance(policy, Access | Compression | Filter | Limits) else "gateway"
 
 
 @dataclass(frozen=True)

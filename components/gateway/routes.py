@@ -255,7 +255,7 @@ class Timeouts(Model):
 
     connect: Duration = 5_000
     read: Duration = 60_000
-    """Between two reads."""
+    """Between two reads; of TCP 10 minutes, where no timeouts are given."""
     send: Duration = 60_000
     """Between two writes."""
 
@@ -389,7 +389,7 @@ class Cache(Model):
     statuses: tuple[Annotated[int, Field(ge=200, le=599)], ...] = (200, 301)
     vary: tuple[HeaderName, ...] = ()
     """Request headers by which responses differ."""
-    stale: bool = True
+    stale: bool = False
     """Whether an old response is given while the backend fails."""
 
 
@@ -578,9 +578,9 @@ class Canary(Model):
 
 
 class Rewrite(Model):
-    """The path that the backend sees: instead of the prefix, or instead of the whole path.
-
-    `path` of a route with a regular expression may hold its groups: `/v2/$1`.
+    """The path that the backend sees: `prefix` instead of the route's prefix, or `path` instead of
+    the whole, of a route with an exact path or a regular expression, whose groups it may hold:
+    `/v2/$1`.
     """
 
     prefix: UrlPath | None = None
@@ -704,11 +704,6 @@ def _precedence(route: Route) -> tuple[int, int, str, int, bool]:
     return kind, -len(value), value, -len(route.headers), not route.methods
 
 
-def problems(gateway: Gateway) -> list[str]:
-    """What parts of a gateway say that do not go together, a line each."""
-    return []
-
-
 def parse(source: str | Mapping[str, Any], name: str = "routes") -> Gateway:
     """The gateway of a YAML text, or of the mapping that it holds; errors name the file `name`.
 
@@ -731,6 +726,9 @@ def parse(source: str | Mapping[str, Any], name: str = "routes") -> Gateway:
     except ValidationError as error:
         lines = [_line(values, problem) for problem in error.errors()]
     else:
+        # It reads this model, so it can't be read before.
+        from components.gateway.consistency import problems
+
         lines = problems(gateway)
     if lines:
         raise RoutesError("\n".join(f"{name}: {line}" for line in dict.fromkeys(lines)))
