@@ -158,7 +158,10 @@ def gateway_of(
         return None
     from components.gateway.component import Gateway
 
-    return Gateway("gateway", cluster, args, kubeflow.objects, kubeflow.resources, redis)
+    gateway = Gateway("gateway", cluster, args, kubeflow.objects, kubeflow.resources, redis)
+    if cluster.capabilities.load_balancer:
+        cluster.announce(gateway.address)
+    return gateway
 
 
 def _wishes(settings: Settings) -> Wishes | None:

@@ -112,14 +112,14 @@ class Settings(BaseModel):
     """eks: ids of private subnets of awsVpc, in two zones or more."""
     aws_public_subnets: tuple[str, ...] = ()
     """eks: ids of public subnets of awsVpc, for an entry from the internet."""
-    aws_entry: Literal["none", "internal", "internet"] = "none"
-    """eks: who reaches the gateway's load balancer by awsDomain: none, internal or internet."""
+    aws_entry: Literal["internal", "internet"] = "internal"
+    """eks: where load balancers are reached from: internal (the network) or internet."""
     aws_domain: str = ""
-    """eks: the platform's name in DNS, for awsEntry; it is given a certificate and a record."""
+    """eks: the gateway's name in DNS, which is given a certificate and a record; empty for none."""
     aws_hosted_zone: str = ""
     """eks: zone of Route 53 that awsDomain is in."""
     aws_entry_cidrs: tuple[str, ...] = ()
-    """eks: networks that may reach the entry; from the internet there must be some."""
+    """eks: networks that may reach load balancers; empty for awsVpcCidr, if they are internal."""
     aws_protect: bool = True
     """eks: whether what holds data is kept from deletion: false, and an `up`, before `destroy`."""
     aws_preflight: bool = True
@@ -299,6 +299,8 @@ class Settings(BaseModel):
     """Password of the first user (secret); generated once when it is empty."""
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Local port at which the dashboard is reached through `kubectl port-forward`."""
+    policy_level: Literal["off", "advisory", "mandatory"] = "advisory"
+    """What a violated policy does: off, advisory (it is told) or mandatory (it fails)."""
     timeout_minutes: Annotated[int, Field(ge=1, le=1440)] = 30
     """How long one object may take to become ready, in minutes."""
 
@@ -401,9 +403,14 @@ class Settings(BaseModel):
             for prefix in ("aws_", "eks_")
         }
         aws, eks = parse_aws(given["aws_"], given["eks_"], self.kubeflow_ref)
-        if aws.entry != "none" and self.gateway == "none":
+        if aws.domain and self.gateway == "none":
             raise ValueError(
-                f"awsEntry is {aws.entry!r}, but gateway is 'none'; set gateway, which it leads to"
+                f"awsDomain is {aws.domain!r}, but gateway is 'none'; set gateway, which it names"
+            )
+        if aws.domain and self.gateway_host != aws.domain:
+            raise ValueError(
+                f"gatewayHost is {self.gateway_host!r}, but awsDomain is {aws.domain!r}; "
+                "they name the same, so set gatewayHost to it"
             )
         return aws, eks
 

@@ -21,7 +21,7 @@ def place(aws: Aws, eks: Eks, account: str, redis: Managed | None) -> Place:
         parts.add(redis.service)
     if aws.database == "rds":
         parts.add("rds")
-    if aws.entry != "none":
+    if aws.domain:
         parts.add("entry")
     if aws.budget:
         parts.add("budget")
@@ -74,7 +74,7 @@ def stack(aws: Aws, eks: Eks, redis: Managed | None) -> cost.Stack:
         nat_gateways=_gateways(aws),
         interface_endpoints=len(ENDPOINTS) * zones,
         public_addresses=_gateways(aws) + (aws.zones if aws.entry == "internet" else 0),
-        load_balancers=0 if aws.entry == "none" else 1,
+        load_balancers=1,
         redis=bought,
         keys=_KEYS,
         alarms=watched,

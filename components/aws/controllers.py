@@ -44,7 +44,7 @@ class Home:
 
 def storage_class(home: Home, key_arn: pulumi.Output[str]) -> pulumi.Resource:
     """The default StorageClass."""
-    return kubernetes.storage.v1.StorageClass(
+    made: pulumi.Resource = kubernetes.storage.v1.StorageClass(
         STORAGE_CLASS,
         metadata={
             "name": STORAGE_CLASS,
@@ -58,6 +58,7 @@ def storage_class(home: Home, key_arn: pulumi.Output[str]) -> pulumi.Resource:
         parameters={"type": "gp3", "encrypted": "true", "kmsKeyId": key_arn},
         opts=home.options(),
     )
+    return made
 
 
 def load_balancer_controller(
@@ -130,7 +131,7 @@ def _release(
                 opts=pulumi.ResourceOptions(parent=home.parent, depends_on=list(granted.ready)),
             ),
         ]
-    return Release(
+    made: pulumi.Resource = Release(
         chart.name,
         name=chart.name,
         chart=chart.name,
@@ -142,3 +143,4 @@ def _release(
         values=values,
         opts=home.options(*needs),
     )
+    return made

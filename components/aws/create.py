@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from components.aws import policies
+from components.aws.entry import Name
 from components.aws.keys import Key, key
 from components.aws.network import Network, existing
 from components.aws.shape import Aws
@@ -22,7 +23,8 @@ def eks(name: str, aws: Aws, shape: EksShape) -> Eks:
     subnets = (
         existing(place) if aws.vpc else Network("network", place, data, place.options()).subnets
     )
-    return Eks(name, EksArgs(place, shape, subnets, data))
+    named = Name("name", place, place.options()) if aws.domain else None
+    return Eks(name, EksArgs(place, shape, subnets, data, named))
 
 
 def data_key(place: Site) -> Key:

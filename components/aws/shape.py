@@ -63,7 +63,7 @@ class Aws(_Model):
     """An existing VPC; "" makes one."""
     private_subnets: tuple[str, ...] = ()
     public_subnets: tuple[str, ...] = ()
-    entry: Literal["none", "internal", "internet"] = "none"
+    entry: Literal["internal", "internet"] = "internal"
     domain: str = ""
     hosted_zone: str = ""
     entry_cidrs: tuple[str, ...] = ()
@@ -176,16 +176,13 @@ class Aws(_Model):
         return problems
 
     def _entry_problems(self) -> list[str]:
-        if self.entry == "none":
-            given = [n for n in ("domain", "hosted_zone", "entry_cidrs") if getattr(self, n)]
-            return [f"aws{to_pascal(n)} is set, but awsEntry is 'none'" for n in given]
         problems = []
-        if not self.domain or not self.hosted_zone:
+        if bool(self.domain) != bool(self.hosted_zone):
             problems.append(
-                f"awsEntry is {self.entry!r}: set awsDomain, the platform's own name, and "
-                "awsHostedZone, the zone of Route 53 that it is in"
+                f"awsDomain is {self.domain!r} and awsHostedZone {self.hosted_zone!r}: set both, "
+                "the platform's name and the zone of Route 53 that it is in, or none"
             )
-        elif not self.domain.endswith(f".{self.hosted_zone}"):
+        elif self.domain and not self.domain.endswith(f".{self.hosted_zone}"):
             problems.append(
                 f"awsDomain is {self.domain!r}, which is not below awsHostedZone "
                 f"{self.hosted_zone!r}"

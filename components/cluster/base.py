@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -26,11 +26,13 @@ class Capabilities:
         load_balancer: a Service of type LoadBalancer gets an address.
         storage_class: StorageClass for volumes; "" for the cluster's default.
         architecture: of the nodes, `amd64` or `arm64`.
+        balancer_annotations: what a Service of type LoadBalancer carries for it.
     """
 
     load_balancer: bool
     storage_class: str
     architecture: pulumi.Input[str]
+    balancer_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
 
 class Cluster(pulumi.ComponentResource):
@@ -51,6 +53,9 @@ class Cluster(pulumi.ComponentResource):
 
     def __init__(self, kind: str, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(f"mlplatform:cluster:{kind}", name, None, opts)
+
+    def announce(self, address: pulumi.Output[str]) -> None:
+        """Give the platform's name, if the cluster has one for it, to the address of its entry."""
 
     def _offer(
         self,

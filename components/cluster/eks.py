@@ -21,7 +21,7 @@ from pulumi_aws.eks.addon import Addon
 from pulumi_aws.eks.cluster import Cluster as EksCluster
 from pulumi_aws.eks.node_group import NodeGroup as EksNodeGroup
 
-from components.aws import controllers, policies, versions
+from components.aws import controllers, entry, policies, versions
 from components.aws.iam import Granted, pod_role, role
 from components.aws.keys import Key, key
 from components.aws.network import Subnets
@@ -38,12 +38,16 @@ _ADMIN_POLICY = "cluster-access-policy/AmazonEKSClusterAdminPolicy"
 
 @dataclass(frozen=True)
 class EksArgs:
-    """Where the cluster is and what it is; `data_key` encrypts volumes and logs."""
+    """Where the cluster is and what it is.
+
+    `data_key` encrypts volumes and logs, `name` is the platform's own, if it has one.
+    """
 
     site: Site
     shape: EksShape
     subnets: Subnets
     data_key: Key
+    name: entry.Name | None = None
 
 
 class Eks(Cluster):
@@ -91,12 +95,17 @@ class Eks(Cluster):
                 nodes,
             ),
         ]
-        config = pulumi.Output.all(
+        config: pulumi.Output[str] = pulumi.Output.all(
             control_plane.endpoint, control_plane.certificate_authority.data
-        ).apply(lambda values: kubeconfig(shape.name, *values, site.aws.region, site.aws.profile))
+        ).apply(
+            lambda values: kubeconfig(
+                shape.name, values[0], values[1], site.aws.region, site.aws.profile
+            )
+        )
+        secret: pulumi.Output[str] = pulumi.Output.secret(config)
         system = kubernetes.Provider(
             f"{name}-system",
-            kubeconfig=pulumi.Output.secret(config),
+            kubeconfig=secret,
             cluster_identifier=self._identifier,
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*nodes, *later, *admins]),
         )
@@ -116,6 +125,9 @@ class Eks(Cluster):
                 load_balancer=True,
                 storage_class=controllers.STORAGE_CLASS,
                 architecture=shape.architecture,
+                balancer_annotations=entry.balancer_annotations(
+                    site.aws, args.subnets, args.name.certificate_arn if args.name else None
+                ),
             ),
             needs=[*made, *nodes, *later],
         )
@@ -124,6 +136,11 @@ class Eks(Cluster):
     def args(self) -> EksArgs:
         """Where it is, for what else is made beside it."""
         return self._args
+
+    def announce(self, address: pulumi.Output[str]) -> None:
+        """Give the platform's name, if it has one, to the address of its entry."""
+        if self._args.name is not None:
+            self._args.name.lead_to(address)
 
     @property
     def _identifier(self) -> str:
@@ -229,7 +246,7 @@ class Eks(Cluster):
             account, granted = identity
             associations = [{"service_account": account, "role_arn": granted.arn}]
             needs = [*needs, *granted.ready]
-        return Addon(
+        made: pulumi.Resource = Addon(
             f"{self._name}-{addon}",
             cluster_name=self._cluster.name,
             addon_name=addon,
@@ -240,6 +257,7 @@ class Eks(Cluster):
             resolve_conflicts_on_update="OVERWRITE",
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(needs)),
         )
+        return made
 
     def _nodes(self, needs: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
         site = self._args.site
@@ -290,7 +308,7 @@ class Eks(Cluster):
             ],
             opts=self._child,
         )
-        return EksNodeGroup(
+        made: pulumi.Resource = EksNodeGroup(
             name,
             cluster_name=self._cluster.name,
             node_group_name=group.name,
@@ -322,6 +340,7 @@ class Eks(Cluster):
                 ignore_changes=["scalingConfig.desiredSize"],
             ),
         )
+        return made
 
 
 def kubeconfig(name: str, endpoint: str, authority: str, region: str, profile: str = "") -> str:

@@ -68,7 +68,7 @@ class Manifests(pulumi.ComponentResource):
         return pulumi.CustomResource(
             type_token(node.body),
             resource_name(node.ref),
-            _with_annotations(node),
+            _with_annotations(node, self._args.cluster.capabilities.balancer_annotations),
             self._options(node.ref, self._args.cluster.provider, _aliases(node)),
         )
 
@@ -153,14 +153,22 @@ def _awaited(body: Object) -> bool:
     )
 
 
-def _with_annotations(node: Node) -> Mapping[str, Any]:
-    """The object, telling the provider who its fields belong to and what others wait for."""
+def _with_annotations(node: Node, balancer: Mapping[str, pulumi.Input[str]]) -> Mapping[str, Any]:
+    """The object, telling the provider who its fields belong to and what others wait for.
+
+    `balancer` is what the cluster's load balancers are told.
+    """
     body = dict(node.body or {})
     metadata = dict(body["metadata"])
     # One manager for good: state that was lost with a killed run finds its own fields again. By
     # force: a field that somebody edited is put back, where else the run would end at a conflict.
-    added = {_MANAGER_ANNOTATION: FIELD_MANAGER, _FORCE_ANNOTATION: "true"}
+    added: dict[str, pulumi.Input[str]] = {
+        _MANAGER_ANNOTATION: FIELD_MANAGER,
+        _FORCE_ANNOTATION: "true",
+    }
     if node.ref.kind == "Service" and not node.ref.group:
+        if (body.get("spec") or {}).get("type") == "LoadBalancer":
+            added |= balancer
         added[_SKIP_ANNOTATION] = "true"
         if _awaited(body):
             # Asked for, so that the address is an output.

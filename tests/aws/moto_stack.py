@@ -427,6 +427,63 @@ not_backed(
 )
 
 
+# --- entry ---------------------------------------------------------------------------------------
+
+
+@backs("aws:acm/certificate:Certificate")
+def certificate(aws: Aws, inputs: Inputs) -> Made:
+    arn = aws.acm.request_certificate(
+        **pascal(inputs, "domainName", "validationMethod"), Tags=tag_list(inputs)
+    )["CertificateArn"]
+    made = aws.acm.describe_certificate(CertificateArn=arn)["Certificate"]
+    return arn, {
+        "arn": arn,
+        "domainValidationOptions": [
+            {
+                "domainName": entry["DomainName"],
+                "resourceRecordName": entry["ResourceRecord"]["Name"],
+                "resourceRecordType": entry["ResourceRecord"]["Type"],
+                "resourceRecordValue": entry["ResourceRecord"]["Value"],
+            }
+            for entry in made["DomainValidationOptions"]
+        ],
+    }
+
+
+@backs("aws:acm/certificateValidation:CertificateValidation")
+def certificate_validation(aws: Aws, inputs: Inputs) -> Made:
+    """The provider waits until ACM has found the record; so it must be there."""
+    arn = inputs["certificateArn"]
+    made = aws.acm.describe_certificate(CertificateArn=arn)["Certificate"]
+    wanted = {e["ResourceRecord"]["Name"].rstrip(".") for e in made["DomainValidationOptions"]}
+    names = {
+        record["Name"].rstrip(".")
+        for zone in aws.route53.list_hosted_zones()["HostedZones"]
+        for record in aws.route53.list_resource_record_sets(HostedZoneId=zone["Id"])[
+            "ResourceRecordSets"
+        ]
+    }
+    assert wanted <= names, f"no record proves {wanted - names}"
+    return arn, {"certificateArn": arn}
+
+
+@backs("aws:route53/record:Record")
+def record(aws: Aws, inputs: Inputs) -> Made:
+    change = {
+        "Action": "UPSERT" if inputs.get("allowOverwrite") else "CREATE",
+        "ResourceRecordSet": {
+            "Name": inputs["name"],
+            "Type": inputs["type"],
+            "TTL": inputs["ttl"],
+            "ResourceRecords": [{"Value": value} for value in inputs["records"]],
+        },
+    }
+    aws.route53.change_resource_record_sets(
+        HostedZoneId=inputs["zoneId"], ChangeBatch={"Changes": [change]}
+    )
+    return f"{inputs['zoneId']}_{inputs['name']}_{inputs['type']}", {"fqdn": inputs["name"]}
+
+
 # --- what an ARN names ---------------------------------------------------------------------------
 
 

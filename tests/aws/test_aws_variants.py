@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pulumi
 import pytest
@@ -14,14 +15,15 @@ from tests.aws.aws_stack import ADDON, CLUSTER, GROUP, RELEASE, program, subnets
 from tests.aws.conftest import RanOnAws, in_moto, run_on_aws
 from tests.support.graph import Graph, key
 
+TOLD = "service.beta.kubernetes.io/aws-load-balancer-"
 OBJECTS = ("Service", "PersistentVolumeClaim")
 
 
 @pytest.fixture(scope="module")
 def other() -> Iterator[RanOnAws]:
-    """With objects on the cluster; it returns the kubeconfig."""
+    """With objects on the cluster; it returns the kubeconfig, and what load balancers are told."""
 
-    def with_objects() -> pulumi.Output[str]:
+    def with_objects() -> pulumi.Output[Any]:
         cluster = program(
             awsNat="per-zone",
             awsZones=2,
@@ -35,7 +37,8 @@ def other() -> Iterator[RanOnAws]:
         assert cluster.deleted_with is None
         assert cluster.capabilities.load_balancer
         assert cluster.capabilities.storage_class == "gp3"
-        return cluster.kubeconfig
+        told = pulumi.Output.all(**cluster.capabilities.balancer_annotations)
+        return pulumi.Output.all(cluster.kubeconfig, told)
 
     with in_moto():
         yield run_on_aws(with_objects)
@@ -59,7 +62,7 @@ def test_a_public_endpoint_is_limited_to_what_is_named(other: RanOnAws) -> None:
 
 
 def test_the_kubeconfig_is_secret_and_holds_no_credentials(other: RanOnAws) -> None:
-    text, secret = other.returned
+    (text, _), secret = other.returned
     assert secret
     config = json.loads(text)
     [user] = config["users"]
@@ -72,6 +75,15 @@ def test_the_kubeconfig_is_secret_and_holds_no_credentials(other: RanOnAws) -> N
         "server": live["endpoint"],
         "certificate-authority-data": live["certificateAuthority"]["data"],
     }
+
+
+def test_by_default_only_the_network_reaches_load_balancers(other: RanOnAws) -> None:
+    (_, told), _ = other.returned
+    assert told[f"{TOLD}scheme"] == "internal"
+    assert set(told[f"{TOLD}subnets"].split(",")) == subnets_of(other, "private")
+    assert told["service.beta.kubernetes.io/load-balancer-source-ranges"] == "10.0.0.0/16"
+    assert f"{TOLD}ssl-cert" not in told
+    assert not [r for r in other.registered if r.type.startswith(("aws:acm", "aws:route53"))]
 
 
 def test_nothing_is_kept_if_it_is_told_not_to_be(other: RanOnAws) -> None:

@@ -1,0 +1,124 @@
+"""The platform's entry: what the gateway's Service asks of its load balancer, certificate and name.
+
+A Network Load Balancer, made by the AWS Load Balancer Controller from the Service's annotations:
+https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/service/annotations/
+AWS WAF can't be attached to one, only to what speaks HTTP (docs/aws.md); AWS Shield Standard covers
+it by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+from pulumi_aws.acm.certificate import Certificate
+from pulumi_aws.acm.certificate_validation import CertificateValidation
+from pulumi_aws.route53.get_zone import get_zone_output
+from pulumi_aws.route53.record import Record
+
+from components.aws.network import Subnets
+from components.aws.shape import Aws
+from components.aws.site import Site
+
+HTTPS = "443"
+TLS_POLICY = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+"""TLS 1.2 and 1.3, with forward secrecy."""
+_ANNOTATION = "service.beta.kubernetes.io/aws-load-balancer-"
+_RECORD_SECONDS = 60
+
+
+class Name(pulumi.ComponentResource):
+    """The platform's name: a certificate of ACM, validated by DNS, and a record for the entry."""
+
+    certificate_arn: pulumi.Output[str]
+    """Of the certificate, once it is issued."""
+
+    def __init__(self, name: str, site: Site, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mlplatform:aws:Name", name, None, opts)
+        self._name, self._site = name, site
+        self._child = pulumi.ResourceOptions(parent=self)
+        zone = get_zone_output(
+            name=site.aws.hosted_zone,
+            private_zone=False,
+            opts=pulumi.InvokeOutputOptions(provider=site.provider),
+        )
+        self._zone = zone.zone_id
+        certificate = Certificate(
+            name,
+            domain_name=site.aws.domain,
+            validation_method="DNS",
+            tags={"Name": site.aws.domain},
+            opts=self._child,
+        )
+        proof = certificate.domain_validation_options[0]
+        record = Record(
+            f"{name}-validation",
+            zone_id=self._zone,
+            name=proof.resource_record_name,
+            type=proof.resource_record_type,
+            records=[proof.resource_record_value],
+            ttl=_RECORD_SECONDS,
+            # ACM asks for the same record again when a certificate of the name is made anew.
+            allow_overwrite=True,
+            opts=self._child,
+        )
+        issued = CertificateValidation(
+            f"{name}-issued",
+            certificate_arn=certificate.arn,
+            validation_record_fqdns=[record.fqdn],
+            opts=self._child,
+        )
+        self.certificate_arn = issued.certificate_arn
+        self.register_outputs({})
+
+    def lead_to(self, address: pulumi.Output[str]) -> None:
+        """Make the name an alias of a load balancer's host."""
+        Record(
+            self._name,
+            zone_id=self._zone,
+            name=self._site.aws.domain,
+            type="CNAME",
+            records=[address],
+            ttl=_RECORD_SECONDS,
+            opts=self._child,
+        )
+
+
+def balancer_annotations(
+    aws: Aws, subnets: Subnets, certificate_arn: pulumi.Output[str] | None
+) -> Mapping[str, pulumi.Input[str]]:
+    """What a Service of type LoadBalancer needs, to have a load balancer as the settings ask.
+
+    With a certificate, TLS ends at the load balancer, and a second one leads to the gateway, whose
+    own certificate it does not check. Pods see the address of the client.
+    """
+    internet = aws.entry == "internet"
+    found: dict[str, pulumi.Input[str]] = {
+        f"{_ANNOTATION}type": "external",
+        f"{_ANNOTATION}nlb-target-type": "ip",
+        f"{_ANNOTATION}scheme": "internet-facing" if internet else "internal",
+        f"{_ANNOTATION}subnets": _joined(subnets.public if internet else subnets.private),
+        f"{_ANNOTATION}attributes": "load_balancing.cross_zone.enabled=true",
+        f"{_ANNOTATION}target-group-attributes": "preserve_client_ip.enabled=true",
+    }
+    if ranges := allowed(aws):
+        found["service.beta.kubernetes.io/load-balancer-source-ranges"] = ",".join(ranges)
+    if certificate_arn is not None:
+        found |= {
+            f"{_ANNOTATION}ssl-cert": certificate_arn,
+            f"{_ANNOTATION}ssl-ports": HTTPS,
+            f"{_ANNOTATION}ssl-negotiation-policy": TLS_POLICY,
+            f"{_ANNOTATION}backend-protocol": "ssl",
+        }
+    return found
+
+
+def allowed(aws: Aws) -> Sequence[str]:
+    """Networks that may reach the entry; none where only the VPC that is there knows its own."""
+    if aws.entry_cidrs:
+        return aws.entry_cidrs
+    return () if aws.vpc else (aws.vpc_cidr,)
+
+
+def _joined(ids: Sequence[pulumi.Output[str]]) -> pulumi.Output[str]:
+    return pulumi.Output.all(*ids).apply(",".join)
