@@ -13,9 +13,11 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 from benchmarks.figures import Series, ratio, table
 from benchmarks.redis_bed import CLIENTS, Bed, nodes_of
@@ -24,7 +26,7 @@ from components.redis import names
 from components.redis.topology import Replicated
 from sandbox import controlplane
 from sandbox.controlplane import RunningSandbox, SandboxOptions
-from sandbox.node import cluster
+from sandbox.node import cgroups, cluster
 
 BENCHMARK = "benchmark"
 """The pod with redis-benchmark."""
@@ -32,6 +34,8 @@ DOWN_AFTER = (4000, 8000, 16000)
 _NODES = 2
 _REQUESTS, _CONNECTIONS, _BYTES = 60_000, 20, 256
 _NAMESPACE = "redis-benchmark"
+_STAGES = ("redis-server", "haproxy")
+"""Processes that a request goes through on its way, by name."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,19 @@ def _proxy(bed: Bed, rounds: int, report: Report) -> None:
     straight = f"{master}.{names.service_host(names.NODES, bed.namespace)}"
     through = names.service_host(names.WRITE, bed.namespace)
     loads: dict[tuple[str, str], list[Load]] = {}
+    costs: dict[tuple[str, str], list[Mapping[str, float]]] = {}
     for number, record in report.each_round(rounds):
         # Each goes first in every other round.
         order = [("straight", straight), ("through", through)]
         for way, host in order if number % 2 == 0 else reversed(order):
-            for test, load in benchmark(bed, host, ("set", "get")).items():
+            for test in ("SET", "GET"):
+                before = processor_seconds(bed)
+                load = benchmark(bed, host, (test.lower(),))[test]
+                after = processor_seconds(bed)
+                cost = {name: (after[name] - before[name]) / _REQUESTS * 1e6 for name in _STAGES}
                 loads.setdefault((test, way), []).append(load)
-                record[f"{test} {way}"] = vars(load)
+                costs.setdefault((test, way), []).append(cost)
+                record[f"{test} {way}"] = {**vars(load), "processor µs a request": cost}
     rows = []
     for test in ("SET", "GET"):
         figures = {}
@@ -121,6 +131,29 @@ def _proxy(bed: Bed, rounds: int, report: Report) -> None:
             )
         report.results[test] = {name: series.values for name, series in figures.items()}
     show(table(["", "straight to the master", "through the endpoint", "ratio"], rows) + "\n")
+    _stages(costs, report)
+
+
+def _stages(costs: Mapping[tuple[str, str], Sequence[Mapping[str, float]]], report: Report) -> None:
+    """Processor time that a request costs in each stage: with a core each, the dearest one bounds.
+
+    The client is left out: the costlier it is, the less a proxy is felt.
+    """
+    rows = []
+    for test in ("SET", "GET"):
+        bounds = {}
+        for way in ("straight", "through"):
+            median = {
+                name: Series(tuple(cost[name] for cost in costs[test, way])).median
+                for name in _STAGES
+            }
+            bounds[way] = max(median.values())
+            rows.append([f"{test}, {way}", *(f"{median[name]:.0f} µs" for name in _STAGES)])
+            report.results[f"{test} {way}, processor µs a request"] = median
+        rows[-1].append(f"{bounds['straight'] / bounds['through']:.2f}")
+        rows[-2].append("1")
+    heads = ["processor time a request", *_STAGES, "throughput with a core each, at most"]
+    show(table(heads, rows) + "\n")
 
 
 def _reads(bed: Bed, report: Report) -> None:
@@ -176,6 +209,23 @@ def failover(bed: Bed) -> float:
     with bed.cut(master):
         said = client.communicate(timeout=150)[0]
     return float(said.strip().splitlines()[-1])
+
+
+def processor_seconds(bed: Bed) -> Mapping[str, float]:
+    """Processor time that the processes of each stage have used so far; of Redis, the master's."""
+    [master] = bed.masters()
+    used = dict.fromkeys(_STAGES, 0.0)
+    for node in nodes_of(bed.sandbox):
+        for pid in cgroups.processes(node.cgroup):
+            with suppress(psutil.NoSuchProcess):
+                process = psutil.Process(pid)
+                name = process.name()
+                if name == "redis-server" and process.environ().get("POD_NAME") != master:
+                    continue
+                if name in used:
+                    times = process.cpu_times()
+                    used[name] += times.user + times.system
+    return used
 
 
 # --- redis-benchmark -----------------------------------------------------------------------------

@@ -231,6 +231,25 @@ def test_a_master_that_comes_back_at_once_loses_nothing(make, persistence: str):
     assert (master == SERVERS[0]) == (persistence == "aof")
 
 
+def test_an_empty_master_that_reaches_nobody_at_first_loses_nothing(make, tmp_path: Path):
+    """As when the network lets a new pod in a moment late."""
+    pods = make("none")
+    client = pods.client(SERVERS[0], "app")
+    client.set("precious", "here")
+    assert client.wait(2, 5000) == 2
+    pods.kill(SERVERS[0])
+    real, hosts = pods.addresses, pods.hosts
+    # Its own file of hosts, with addresses at which nobody listens.
+    pods.addresses, pods.hosts = dict.fromkeys(real, "127.255.255.253"), tmp_path / "late"
+    pods.pod(SERVERS[0], empty=True)
+    late, pods.hosts = pods.hosts, hosts
+    pods.addresses = {**real, SERVERS[0]: pods.addresses[SERVERS[0]]}
+    hosts.write_text("".join(f"{ip} {host}\n" for host, ip in pods.addresses.items()))
+    time.sleep(4)
+    late.write_text(hosts.read_text())
+    assert pods.client(pods.settled()).get("precious") == "here"
+
+
 def test_a_master_without_replicas_in_reach_refuses_writes(make):
     pods = make()
     client = pods.client(SERVERS[0], "app")

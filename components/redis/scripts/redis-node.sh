@@ -27,35 +27,44 @@ replaced() {
   done
 }
 
-# Nobody answers: what this server was when its configuration was last written.
-remembered() {
-  [ -e "$OWN" ] || return 1
-  sed -n 's/^replicaof "\{0,1\}\([^ "]*\)"\{0,1\} .*/\1/p' "$OWN"
-}
-
-# Nobody answers a server that never was: either all start for the first time, and the first of them
-# is the master, or the network lets a new pod in a moment late. Who took the first server for the
-# master without asking again could follow a replica, which no Sentinel would see.
-first_master() {
-  master=${SERVERS%% *}
-  end=$(($(date +%s) + 60))
-  while [ "$master" != "$ANNOUNCE_HOST" ] && [ "$(date +%s)" -lt "$end" ]; do
+# The master that others name within $1 seconds, which may be this server; fails when they name none.
+# The network may let a new pod in a moment late: a master that took silence for an answer would be
+# a second one, and without its data an empty one, which replicas copy.
+named() {
+  end=$(($(date +%s) + $1))
+  while :; do
     found=$(master_by_sentinels)
-    [ "$found" != "$ANNOUNCE_HOST" ] || { master=$(replaced); return 0; }
+    if [ "$found" = "$ANNOUNCE_HOST" ]; then
+      found=$(replaced)
+      echo "${found:-$ANNOUNCE_HOST}"
+      return 0
+    fi
     [ -n "$found" ] || found=$(master_by_role)
-    [ -z "$found" ] || { master=$found; return 0; }
+    [ -z "$found" ] || { echo "$found"; return 0; }
+    [ "$(date +%s)" -lt "$end" ] || return 1
     sleep 0.5
   done
 }
 
-if master=$(master_by_sentinels) && [ -n "$master" ]; then
-  [ "$master" != "$ANNOUNCE_HOST" ] || master=$(replaced)
-elif master=$(master_by_role) && [ -n "$master" ]; then
-  :
-elif master=$(remembered); then
-  :
+# What this server was when its configuration was last written.
+remembered() {
+  _of=$(sed -n 's/^replicaof "\{0,1\}\([^ "]*\)"\{0,1\} .*/\1/p' "$OWN")
+  echo "${_of:-$ANNOUNCE_HOST}"
+}
+
+# Nobody is up before the first server has started: it does not wait for others where its folder
+# tells that it is new.
+keeps_data() { grep -q '^appendonly yes\|^save [^"]' "$CONFIG/redis.conf"; }
+first=${SERVERS%% *}
+if [ -e "$OWN" ]; then
+  master=$(named 10) || master=$(remembered)
+elif [ "$first" != "$ANNOUNCE_HOST" ]; then
+  # Who took the first server for the master too early could follow a replica: no Sentinel sees that.
+  master=$(named 60) || master=$first
+elif keeps_data; then
+  master=$(named 0) || master=$first
 else
-  first_master
+  master=$(named 10) || master=$first
 fi
 [ "$master" != "$ANNOUNCE_HOST" ] || master=
 echo "starting as ${master:+replica of }${master:-master}"
