@@ -70,3 +70,4 @@ bench: setup ## measure speed and size on this machine, which should be quiet; a
 	$(RUN) python -m benchmarks growth
 	$(RUN) python -m benchmarks where
 	$(RUN) python -m benchmarks settings
+	$(RUN) python -m benchmarks redis
