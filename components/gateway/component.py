@@ -25,7 +25,8 @@ from components.kubeflow.objects import CRD_KIND, Kinds, Object, Ref
 from components.kubeflow.plan import Plan, plan
 from components.kubeflow.rules import Edge, Rule
 from components.platform_provider import GatewayAccess
-from components.redis.component import Installation
+from components.redis import parts
+from components.redis.component import Installation, Redis
 
 Progress = Callable[[str], None]
 _LOCAL_PORT: Final = 8443
@@ -114,6 +115,7 @@ def objects(
         monitors=args.monitors,
         acme=tls.asks_acme(routes),
         redis_secret=credentials.REDIS if access.shares(routes) else "",
+        watched=_watched(routes, target),
         environment=_environment(args, target) if implementation == "kong" else {},
     )
     bodies = [
@@ -174,6 +176,12 @@ class Gateway(pulumi.ComponentResource):
             credentials.certificate(names.namespace, generated.certificate, generated.key),
             *credentials.objects(args.routes, implementation, names.namespace, values, _joined),
         ]
+        made = dict(made or {})
+        if isinstance(redis, Redis):
+            # What is routed to Redis may live beside it.
+            namespace = redis.topology.namespace
+            others = [*others, parts.namespace(namespace, redis.topology.pod_security)]
+            made[Ref("Namespace", "", "", namespace)] = redis.account
         if redis and access.shares(args.routes):
             password, authority = redis.access.app_password, redis.ca_certificate
             secrets.append(credentials.redis(names.namespace, password, authority))
@@ -185,7 +193,7 @@ class Gateway(pulumi.ComponentResource):
                 cluster,
                 args.install.cache_dir / "definitions",
                 f"{args.timeout_minutes}m",
-                made or {},
+                made,
             ),
             pulumi.ResourceOptions(parent=self),
         )
@@ -222,6 +230,15 @@ def _environment(args: GatewayArgs, target: Target) -> dict[str, list[dict[str, 
         "proxy": [*environment(proxy), *kong_settings.proxy_secrets(args.routes, target)],
         "ingress-controller": environment(kong_settings.controller(args.routes, target)),
     }
+
+
+def _watched(routes: Routes, target: Target) -> tuple[str, ...]:
+    """The namespaces of everything that is routed to."""
+    services = [s for backend in routes.backends for s in (backend.service, backend.backup) if s]
+    found = {service.namespace for service in services}
+    if any(policy.type == "oidc" for policy in routes.policies):
+        found.add(target.oidc_service.partition("/")[0])
+    return tuple(sorted(found))
 
 
 def _renderer(
@@ -264,7 +281,7 @@ def _ports(routes: Routes, names: Names) -> tuple[Port, ...]:
         elif isinstance(listener, HttpsListener):
             found.append(Port(listener.name, listener.port, names.https))
         else:
-            found.append(Port(listener.name, listener.port, listener.port, stream=True))
+            found.append(Port(listener.name, listener.port, names.stream(listener.port), True))
     return tuple(found)
 
 

@@ -5,11 +5,12 @@ Every pod passes the restricted Pod Security Standard, with a root file system t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from components.gateway import images
+from components.gateway.nginx_global import container_port
 
 Object = dict[str, Any]
 _PART_OF: Final = {"app.kubernetes.io/part-of": "gateway"}
@@ -43,6 +44,8 @@ class Names:
     https: int
     """Ports of the pods."""
     metrics: tuple[int, ...]
+    stream: Callable[[int], int]
+    """Where pods listen for a port of TCP of the Service."""
 
 
 NAMES: Final[Mapping[str, Names]] = {
@@ -55,6 +58,7 @@ NAMES: Final[Mapping[str, Names]] = {
         80,
         443,
         (9113,),
+        container_port,
     ),
     "kong": Names(
         "kong",
@@ -65,6 +69,8 @@ NAMES: Final[Mapping[str, Names]] = {
         8000,
         8443,
         (8100, 10255),
+        # Kong knows a route by the port at which it came.
+        lambda port: port,
     ),
 }
 
@@ -75,8 +81,8 @@ class Shape:
 
     `monitors` are namespaces whose pods may read metrics. `certificate` is the Secret of the
     gateway's own certificate, shown to those who ask for no known host. `acme` is whether
-    challenges of cert-manager are answered. `arguments` of nginx's controller and `environment` of
-    kong's containers, by container, are what the routes need beside.
+    challenges of cert-manager are answered. `watched` are namespaces that routes lead to, and
+    `environment` is what Kong's containers are told for the routes, by container.
     """
 
     ports: tuple[Port, ...]
@@ -87,7 +93,7 @@ class Shape:
     acme: bool = False
     redis_secret: str = ""
     """Of the Redis where rates are counted; "" for none."""
-    arguments: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
     environment: Mapping[str, Sequence[Object]] = field(default_factory=dict)
 
     @property
@@ -128,12 +134,14 @@ def nginx(shape: Shape) -> list[Object]:
         "-report-ingress-status",
         f"-external-service={names.service}",
         f"-default-server-tls-secret=$(POD_NAMESPACE)/{shape.certificate}",
-        "-global-configuration=$(POD_NAMESPACE)/nginx-configuration",
+        *(["-global-configuration=$(POD_NAMESPACE)/nginx-configuration"] if shape.streams else []),
         "-enable-prometheus-metrics",
         "-enable-telemetry-reporting=false",
         "-log-format=json",
         *(["-enable-cert-manager"] if shape.acme else []),
-        *shape.arguments,
+        # They are generated of the model; where others may write them is not watched.
+        "-enable-snippets",
+        f"-watch-namespace={','.join(sorted({names.namespace, *shape.watched}))}",
     ]
     security = _container_security(images.NGINX_UID)
     bind = {"capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}

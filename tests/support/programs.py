@@ -10,7 +10,7 @@ from pulumi.runtime import mocks
 from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack, wait_for_rpcs
 
-from components.platform_provider import Credentials, RedisAccess
+from components.platform_provider import Credentials, GatewayAccess, RedisAccess
 
 
 @dataclasses.dataclass
@@ -52,6 +52,9 @@ class Echo(mocks.Mocks):
             outputs = dict.fromkeys(Credentials.__annotations__, "made")
         if args.typ == "mlplatform:redis:Access":
             outputs |= {name: f"made-{name}" for name in RedisAccess.__annotations__}
+        if args.typ == "mlplatform:gateway:Access":
+            made = [*args.inputs["credentials"], *GatewayAccess.__annotations__]
+            outputs |= {name: f"made-{name}" for name in made}
         return f"{args.name}-id", outputs
 
     def call(self, args):
