@@ -17,6 +17,7 @@ from components.gateway.routes import (
     ApiKey,
     Basic,
     Cache,
+    ConsistentHash,
     Gateway,
     Host,
     HttpListener,
@@ -133,9 +134,9 @@ def _backends(gateway: Gateway) -> Iterator[str]:
                 yield f"{where}.sessionCookie is of HTTP, but protocol is 'tcp'; remove it"
             if backend.active_health:
                 yield f"{where}.activeHealth is of HTTP, but protocol is 'tcp'; remove it"
-            if getattr(backend.balance, "by", "") in {"header", "cookie"}:
+            if isinstance(backend.balance, ConsistentHash) and backend.balance.name:
                 yield f"{where}.balance is of HTTP, but protocol is 'tcp'; remove it"
-        if backend.backup and getattr(backend.balance, "by", ""):
+        if backend.backup and isinstance(backend.balance, ConsistentHash):
             yield (
                 f"{where}.backup is set, but balance is hash, which has no endpoint to spare; use "
                 "another balance, or remove backup"

@@ -3,10 +3,11 @@
 A stack names a YAML file. Its keys are in camel case, and it never holds a secret: it names
 consumers, whose keys and passwords are generated or given apart, and land in Secrets.
 
-Which route takes a request of a host: an exact path before a regular expression before a prefix;
-of prefixes the longest; of regular expressions the first in the file. Of routes with one path the
-one with more headers to match, then one that names methods, then the first in the file. A prefix
-is of whole segments: `/a` takes `/a` and `/a/b`, not `/ab` (as the Gateway API has it).
+Which route takes a request of a host: one with an exact path before one with a regular expression
+before one with a prefix; of prefixes the longest. Then the one with more headers to match, then one
+that names methods, then the first in the file. What a route's methods or headers leave goes on to
+the next. A prefix is of whole segments: `/a` takes `/a` and `/a/b`, not `/ab` (as the Gateway API
+has it).
 
 A policy of a route replaces one of the same type of its host.
 
@@ -340,7 +341,8 @@ class Limits(Model):
 
 
 class Filter(Model):
-    """Requests that match any of these are refused (403). Expressions are looked for anywhere."""
+    """Requests that match any of these are refused (403). Expressions are looked for anywhere: in
+    the decoded path, in the query as it came, with its escapes, and in the header User-Agent."""
 
     type: Literal["filter"]
     name: Name
@@ -701,6 +703,8 @@ def _precedence(route: Route) -> tuple[int, int, str, int, bool]:
     kind = ("exact", "regex", "prefix").index(route.path.type)
     # Expressions stay in the order of the file, of which the first one that matches is taken.
     value = "" if route.path.type == "regex" else route.path.value
+    if route.path.type == "prefix":
+        value = value.rstrip("/")
     return kind, -len(value), value, -len(route.headers), not route.methods
 
 
@@ -715,7 +719,8 @@ def parse(source: str | Mapping[str, Any], name: str = "routes") -> Gateway:
         try:
             documents = load_all(source)
         except YamlError as error:
-            raise RoutesError(f"{name} is not YAML: {error}") from None
+            text = " ".join(str(error).split())
+            raise RoutesError(f"{name} is not YAML: {text}") from None
         if len(documents) != 1:
             raise RoutesError(f"{name} holds {len(documents)} documents: give one")
         values = documents[0]
