@@ -76,6 +76,19 @@ class AdmissionReady(pulumi.CustomResource):
         super().__init__("mlplatform:kubernetes:AdmissionReady", name, properties, opts)
 
 
+class CloudReleased(pulumi.CustomResource):
+    """A gate for deletion: gone once nothing on the cluster holds a volume or a load balancer.
+
+    What controllers made by themselves is deleted before the controllers: put it between them and
+    the objects. `driver` is the CSI driver whose volumes are waited for.
+    """
+
+    def __init__(
+        self, name: str, *, driver: str, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__("mlplatform:kubernetes:CloudReleased", name, {"driver": driver}, opts)
+
+
 class Credentials(pulumi.CustomResource):
     """The generated secrets of one installation, kept in a Secret of the cluster and in the state.
 

@@ -1,8 +1,8 @@
 """The plugin `pulumi-resource-mlplatform`: what the platform needs and no other provider offers.
 
 Types: `mlplatform:kubernetes:CustomResourceDefinition`, `mlplatform:kubernetes:AdmissionReady`,
-`mlplatform:access:Credentials`, `mlplatform:gateway:Access`, `mlplatform:redis:Access`,
-`mlplatform:redis:Topology`.
+`mlplatform:kubernetes:CloudReleased`, `mlplatform:access:Credentials`, `mlplatform:gateway:Access`,
+`mlplatform:redis:Access`, `mlplatform:redis:Topology`.
 Configuration: `kubeconfig` (contents or path; secret), `clusterIdentifier`.
 """
 
@@ -21,6 +21,7 @@ from provider.gateway import GatewayAccess
 from provider.informer import Informers
 from provider.kind import Kind, Remembered
 from provider.kubeconfig import connect
+from provider.leftovers import CloudReleased
 from provider.redis import RedisAccess, RedisTopology
 from provider.rpc import (
     Call,
@@ -45,7 +46,7 @@ class Cluster:
 
     def __init__(self, kubeconfig: str, cancelled: threading.Event) -> None:
         self.client = Client(connect(kubeconfig), "ml-platform", cancelled)
-        informers = Informers(self.client)
+        self.informers = informers = Informers(self.client)
         self.definitions = Definitions(self.client, cancelled)
         self.gate = Gate(self.client, informers, cancelled)
         self.waiter = Waiter(self.client, informers, cancelled)
@@ -267,6 +268,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "mlplatform:gateway:Access": GatewayAccess(),
     "mlplatform:kubernetes:CustomResourceDefinition": CustomResourceDefinition(),
     "mlplatform:kubernetes:AdmissionReady": AdmissionReady(),
+    "mlplatform:kubernetes:CloudReleased": CloudReleased(),
     "mlplatform:redis:Access": RedisAccess(),
     "mlplatform:redis:Topology": RedisTopology(),
 }

@@ -21,6 +21,7 @@ from components.aws.shape import GPU_LABEL
 from components.aws.site import Site
 
 NAMESPACE = "kube-system"
+DRIVER = "ebs.csi.aws.com"
 STORAGE_CLASS = "gp3"
 """The cluster's default StorageClass: encrypted volumes of EBS."""
 _TIMEOUT = 600  # seconds
@@ -50,7 +51,7 @@ def storage_class(home: Home, key_arn: pulumi.Output[str]) -> pulumi.Resource:
             "name": STORAGE_CLASS,
             "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
         },
-        provisioner="ebs.csi.aws.com",
+        provisioner=DRIVER,
         # A volume is in one zone: that of the pod which is its first user.
         volume_binding_mode="WaitForFirstConsumer",
         allow_volume_expansion=True,

@@ -29,6 +29,7 @@ from components.aws.shape import Eks as EksShape
 from components.aws.shape import NodeGroup
 from components.aws.site import Site
 from components.cluster.base import Capabilities, Cluster
+from components.platform_provider import CloudReleased, Provider
 
 LOGS = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 """All logs that the control plane can write."""
@@ -102,12 +103,13 @@ class Eks(Cluster):
                 shape.name, values[0], values[1], site.aws.region, site.aws.profile
             )
         )
+        system_options = pulumi.ResourceOptions(parent=self, depends_on=[*nodes, *later, *admins])
         secret: pulumi.Output[str] = pulumi.Output.secret(config)
         system = kubernetes.Provider(
             f"{name}-system",
             kubeconfig=secret,
             cluster_identifier=self._identifier,
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*nodes, *later, *admins]),
+            opts=system_options,
         )
         home = controllers.Home(control_plane.name, system, self, [*nodes, *later])
         made = [
@@ -117,6 +119,21 @@ class Eks(Cluster):
         ]
         if shape.gpu_types:
             made.append(controllers.device_plugin(site, home))
+        released = CloudReleased(
+            f"{name}-released",
+            driver=controllers.DRIVER,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                provider=Provider(
+                    f"{name}-system",
+                    kubeconfig=secret,
+                    cluster_identifier=self._identifier,
+                    opts=system_options,
+                ),
+                depends_on=[*made, *nodes, *later],
+                custom_timeouts=pulumi.CustomTimeouts(delete="20m"),
+            ),
+        )
         self._offer(
             name,
             config,
@@ -129,7 +146,7 @@ class Eks(Cluster):
                     site.aws, args.subnets, args.name.certificate_arn if args.name else None
                 ),
             ),
-            needs=[*made, *nodes, *later],
+            needs=[released],
         )
 
     @property

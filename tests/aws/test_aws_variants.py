@@ -96,8 +96,11 @@ def test_objects_go_before_the_controllers_and_those_before_nodes_and_cluster(
 ) -> None:
     """What controllers made (load balancers, volumes) is gone before they are."""
     graph = Graph(other.registered)
+    gate = "mlplatform:kubernetes:CloudReleased::cluster-released"
+    assert graph.resources[gate].inputs == {"driver": "ebs.csi.aws.com"}
     for kind in OBJECTS:
         assert {
+            gate,
             f"{RELEASE}::aws-load-balancer-controller",
             f"{RELEASE}::cluster-autoscaler",
             "kubernetes:storage.k8s.io/v1:StorageClass::gp3",
@@ -105,6 +108,9 @@ def test_objects_go_before_the_controllers_and_those_before_nodes_and_cluster(
             f"{GROUP}::ml-platform-cpu",
             f"{CLUSTER}::cluster",
         } <= graph.needs(f"kubernetes:core/v1:{kind}::mine")
+    # It waits for what controllers still have to delete, so they are there until it is gone.
+    for controller in (*graph.of(RELEASE), f"{ADDON}::cluster-{versions.EBS}", *graph.of(GROUP)):
+        assert controller in graph.needs(gate)
     for release in graph.of(RELEASE):
         assert set(graph.of(GROUP)) <= graph.needs(release)
     # Gateways and load balancers leave the network before it goes.
