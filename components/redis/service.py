@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,6 @@ from typing import Any, Final
 
 import botocore
 import pulumi
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import NameOID
 from pulumi_aws.cloudwatch.metric_alarm import MetricAlarm
 from pulumi_aws.ec2.security_group import SecurityGroup
 from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
@@ -30,9 +28,12 @@ _AUTHORITIES: Final = (
     "Amazon Root CA 2",
     "Amazon Root CA 3",
     "Amazon Root CA 4",
-    "Starfield Services Root Certificate Authority - G2",
 )
 """Who signs certificates of Amazon's services: https://www.amazontrust.com/repository/"""
+_LABELLED: Final = re.compile(
+    r'# Label: "(?P<label>[^"]+)"[^-]*(?P<pem>-----BEGIN CERTIFICATE-----[^-]+'
+    r"-----END CERTIFICATE-----)"
+)
 _MINUTE: Final = 60
 _MOST_METRICS: Final = 10
 """What one alarm may look at."""
@@ -194,15 +195,9 @@ def metrics_url(region: str, identifier: str) -> str:
 @functools.cache
 def authorities() -> str:
     """PEM of the authorities of Amazon's services, from boto's own list of those of the web."""
-    file = Path(botocore.__file__).with_name("cacert.pem")
-    found = {
-        str(attribute.value): certificate
-        for certificate in x509.load_pem_x509_certificates(file.read_bytes())
-        for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    }
-    return "".join(
-        found[name].public_bytes(serialization.Encoding.PEM).decode() for name in _AUTHORITIES
-    )
+    text = Path(botocore.__file__).with_name("cacert.pem").read_text()
+    found = {match["label"]: match["pem"] for match in _LABELLED.finditer(text)}
+    return "".join(f"{found[name]}\n" for name in _AUTHORITIES)
 
 
 def _with_port(host: str | None) -> str:

@@ -12,11 +12,14 @@ import io
 import json
 import threading
 import urllib.parse
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 import boto3
+import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam import iam_backends
 from moto.iam.access_control import IAMPolicy, IAMUserAccessKey, PermissionResult
@@ -27,8 +30,10 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 
+from components.aws.preflight import LIMITS
+
 IAM = "https://iam.amazonaws.com/doc/2010-05-08/"
-EVERYTHING = json.dumps({"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+EVERYTHING = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 STS = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
@@ -76,12 +81,19 @@ class Played:
                 return answer(start_response, "400 Bad Request", kind, json.dumps(found))
         return self.application(environ, start_response)
 
+    def clear(self) -> None:
+        """As at the start, with 64 of every quota."""
+        for kept in (self.defaults, self.expired, self.simulated, self.organization_denies):
+            kept.clear()
+        self.quotas = {(limit.service, limit.code): 64.0 for limit in LIMITS.values()}
+        self.calls.clear()
+
     def simulate(self, form: dict[str, str]) -> str:
         """Decisions by the policies that moto holds of a user; a role may do everything."""
         arn = form["PolicySourceArn"]
         self.simulated.add(arn)
         (resource,) = members(form, "ResourceArns")
-        policies = [] if ":user/" in arn else [IAMPolicy(EVERYTHING)]
+        policies = [] if ":user/" in arn else [IAMPolicy(json.dumps(EVERYTHING))]
         if ":user/" in arn:
             user = iam_backends[DEFAULT_ACCOUNT_ID]["aws"].get_user(arn.rpartition("/")[2])
             key = user.access_keys[0].access_key_id
@@ -146,6 +158,37 @@ class Server:
     def session(self, access_key: str, secret_key: str, region: str = "") -> boto3.Session:
         """A session of somebody; where it goes is in AWS_ENDPOINT_URL."""
         return boto3.Session(access_key, secret_key, region_name=region or None)
+
+    def post(self, what: str, body: str = "") -> None:
+        """Tell moto itself something: https://docs.getmoto.org/en/latest/docs/configuration/."""
+        address = f"{self.url}/moto-api/{what}"
+        headers = {"Content-Type": "text/plain"}
+        urllib.request.urlopen(
+            urllib.request.Request(address, body.encode(), headers, method="POST")
+        ).read()
+
+    def clean(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        """Empty, with enough of every quota; nothing of this machine's own AWS is seen."""
+        for name in ("PROFILE", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN"):
+            monkeypatch.delenv(f"AWS_{name}", raising=False)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", self.url)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(folder / "config"))
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "credentials"))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        self.played.clear()
+        self.post("reset")
+
+    def user(
+        self, document: Mapping[str, object] = EVERYTHING, name: str = "builder"
+    ) -> tuple[str, str]:
+        """Make a user that may do what a policy says: access key and secret key."""
+        iam = self.session("root", "root", "us-east-1").client("iam")
+        iam.create_user(UserName=name)
+        text = json.dumps({"Version": "2012-10-17", **document})
+        iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=text)
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        self.played.calls.clear()
+        return key["AccessKeyId"], key["SecretAccessKey"]
 
 
 @contextlib.contextmanager

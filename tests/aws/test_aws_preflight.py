@@ -4,10 +4,11 @@ import dataclasses
 import json
 import socket
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
-from aws_server import Server, serve
 from moto.core import DEFAULT_ACCOUNT_ID
 
 from components.aws.account import read, require
@@ -29,6 +30,7 @@ from components.aws.preflight import (
     limit_of,
     line,
 )
+from tests.aws.aws_server import Server, serve
 
 REGION = "eu-central-1"
 STANDARD = "on-demand vCPUs (standard families)"
@@ -178,53 +180,28 @@ def running() -> Iterator[Server]:
 
 
 @pytest.fixture
-def server(running: Server, monkeypatch: pytest.MonkeyPatch, tmp_path) -> Server:
-    """Moto's server, empty, with enough of every quota; nothing of this machine's own AWS."""
-    for name in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    played = running.played
-    played.quotas = {(limit.service, limit.code): 64.0 for limit in LIMITS.values()}
-    for kept in (played.defaults, played.expired, played.simulated, played.organization_denies):
-        kept.clear()
-    played.calls.clear()
-    post(running, "reset")
+def server(running: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
+    running.clean(monkeypatch, tmp_path)
     return running
 
 
-def post(server: Server, what: str, body: str = "") -> None:
-    from urllib.request import Request, urlopen
-
-    urlopen(Request(f"{server.url}/moto-api/{what}", data=body.encode(), method="POST")).read()
-
-
-ALL = {"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-
-
-def user(server: Server, document: dict[str, object] = ALL, name: str = "builder") -> boto3.Session:
-    """A user that may do what a policy says, and a session of it."""
-    iam = server.session("root", "root", "us-east-1").client("iam")
-    iam.create_user(UserName=name)
-    text = json.dumps({"Version": "2012-10-17", **document})
-    iam.put_user_policy(UserName=name, PolicyName="own", PolicyDocument=text)
-    key = iam.create_access_key(UserName=name)["AccessKey"]
-    return server.session(key["AccessKeyId"], key["SecretAccessKey"])
+def user(server: Server, *args: Any, **named: Any) -> boto3.Session:
+    """A session of a new user."""
+    return server.session(*server.user(*args, **named))
 
 
 def problems(needs: Needs, session: boto3.Session) -> list[str]:
     with pytest.raises(AccountError) as caught:
-        require(needs, session)
+        require(needs, session=session)
     return [line(problem) for problem in caught.value.problems]
 
 
 def test_a_fit_account(server: Server):
     needed = permissions(Place(REGION, DEFAULT_ACCOUNT_ID, "ml", parts=frozenset(PARTS)))
-    assert require(dataclasses.replace(NEEDS, permissions=needed), user(server)) == ()
-    # Every resource is asked for once.
-    assert server.played.calls.count("SimulatePrincipalPolicy") == len(by_resource(needed))
+    assert require(dataclasses.replace(NEEDS, permissions=needed), session=user(server)) == ()
+    # Every resource is asked for once, a hundred actions at a time.
+    requests = sum(-(-len(actions) // 100) for actions in by_resource(needed).values())
+    assert server.played.calls.count("SimulatePrincipalPolicy") == requests
 
 
 def test_wrong_account(server: Server):
@@ -257,11 +234,11 @@ def test_expired_credentials(server: Server):
 
 def test_credentials_that_aws_does_not_know(server: Server):
     user(server)
-    post(server, "reset-auth", "0")
+    server.post("reset-auth", "0")
     try:
         (text,) = problems(NEEDS, server.session("AKIANOBODY", "a-secret-of-nobody"))
     finally:
-        post(server, "reset-auth", "inf")
+        server.post("reset-auth", "inf")
     assert "credentials: found refused (InvalidClientTokenId)" in text
     assert "AKIANOBODY" not in text and "a-secret-of-nobody" not in text
 
@@ -300,7 +277,7 @@ def test_missing_permissions(server: Server):
 def test_a_policy_that_allows_exactly_what_is_needed_is_enough(server: Server):
     place = Place(REGION, DEFAULT_ACCOUNT_ID, "ml", parts=frozenset(PARTS))
     needs = dataclasses.replace(NEEDS, permissions=permissions(place))
-    assert require(needs, user(server, json.loads(policy(place)))) == ()
+    assert require(needs, session=user(server, json.loads(policy(place)))) == ()
     another = dataclasses.replace(place, name="another")
     text = "\n".join(problems(needs, user(server, json.loads(policy(another)), "other")))
     assert "eks:CreateCluster" in text and "ec2:" not in text
@@ -325,7 +302,7 @@ def test_a_role_is_simulated_with_its_path(server: Server):
         taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"], REGION
     )
     needs = dataclasses.replace(NEEDS, permissions=(Permission("eks:CreateCluster"),))
-    assert require(needs, session) == ()
+    assert require(needs, session=session) == ()
     assert server.played.simulated == {role["Arn"]}
 
 
@@ -333,11 +310,11 @@ def test_what_the_identity_may_not_read_is_a_note(server: Server):
     """Moto itself denies here: its own check of policies is on."""
     allowed = ["sts:*", "iam:*", "servicequotas:*", "ec2:DescribeRegions"]
     session = user(server, {"Statement": [{"Effect": "Allow", "Action": allowed, "Resource": "*"}]})
-    post(server, "reset-auth", "0")
+    server.post("reset-auth", "0")
     try:
-        found = read(NEEDS, session)
+        found = read(NEEDS, session=session)
     finally:
-        post(server, "reset-auth", "inf")
+        server.post("reset-auth", "inf")
     assert found.regions and found.zones is None
     notes = "\n".join(check(NEEDS, found).notes)
     assert "zones could not be checked: DescribeAvailabilityZones is answered with" in notes
@@ -371,11 +348,11 @@ def test_a_quota_without_a_value_of_its_own_has_the_default(server: Server):
     key = LIMITS[ADDRESSES].service, LIMITS[ADDRESSES].code
     del server.played.quotas[key]
     server.played.defaults[key] = 5.0
-    assert read(NEEDS, user(server)).quotas[ADDRESSES] == Quota(5, 0)
+    assert read(NEEDS, session=user(server)).quotas[ADDRESSES] == Quota(5, 0)
 
 
 def test_types_and_zones_are_those_of_the_region(server: Server):
-    found = read(NEEDS, user(server))
+    found = read(NEEDS, session=user(server))
     assert found.vcpus == {"m6i.xlarge": 4, "m5.xlarge": 4}
     assert found.zones is not None and len(found.zones) == 3
     assert found.offered and found.offered["m5.xlarge"] <= {zone.name for zone in found.zones}
