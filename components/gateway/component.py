@@ -16,10 +16,19 @@ from components.cluster.base import Cluster
 from components.gateway import access, credentials, install, tls
 from components.gateway.errors import GatewayError
 from components.gateway.features import Implementation, Lacking
-from components.gateway.rendering import Pods, Target
+from components.gateway.nginx_global import CONFIG_MAP
+from components.gateway.rendering import Layer, Pods, Target
 from components.gateway.routes import Gateway as Routes
-from components.gateway.routes import HttpListener, HttpsListener
-from components.gateway.workloads import NAMES, Names, Port, Shape, environment
+from components.gateway.routes import HttpListener, TcpListener
+from components.gateway.workloads import (
+    NAMES,
+    Names,
+    Port,
+    Shape,
+    environment,
+    placed,
+    settings_name,
+)
 from components.kubeflow.manifests import Manifests, ManifestsArgs
 from components.kubeflow.objects import CRD_KIND, Kinds, Object, Ref
 from components.kubeflow.plan import Plan, plan
@@ -51,9 +60,24 @@ class GatewayArgs:
     timeout_minutes: int = 30
 
     @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The installations, from the clients to the backends."""
+        return ("all",) if self.routes.topology == "single" else ("balancer", "proxy", "gateway")
+
+    @property
     def names(self) -> Names:
-        """What the implementation's manifests call things."""
-        return NAMES[self.install.implementation]
+        """What the installation that clients come to calls things."""
+        return self.names_of(self.layers[0])
+
+    def names_of(self, layer: Layer) -> Names:
+        """What an installation calls things."""
+        return NAMES[self.install.implementation].of(layer)
+
+    def replicas_of(self, layer: Layer) -> int:
+        """The pods of an installation: of a chain, the routes' file says it for each."""
+        chain = self.routes.chain
+        counts = {"balancer": chain.balancers, "proxy": chain.proxies, "gateway": chain.gateways}
+        return counts.get(layer, self.replicas)
 
 
 def checked(
@@ -83,7 +107,7 @@ def checked(
         bodies = objects(args, load_balancer=False, progress=progress)
     except Lacking as error:
         raise GatewayError(str(error)) from error
-    _plan(args.names, [*others, *bodies, *secrets])
+    _plan(args, [*others, *bodies, *secrets])
 
 
 def objects(
@@ -94,38 +118,67 @@ def objects(
     Raises:
         Lacking, SourceError, RenderError: as the steps do.
     """
-    names, routes, implementation = args.names, args.routes, args.install.implementation
+    bodies: list[dict[str, Any]] = []
+    lacking: list[str] = []
+    for layer in args.layers:
+        try:
+            bodies += _installation(args, layer, load_balancer, progress)
+        except Lacking as error:
+            lacking += str(error).splitlines()
+    if lacking:
+        raise Lacking("\n".join(dict.fromkeys(lacking)))
+    # Certificates are shown, and proven by ACME, where TLS ends.
+    ends = args.names_of("all" if args.layers == ("all",) else "proxy")
+    bodies += tls.objects(args.routes, ends.namespace, ends.ingress_class)
+    # What is rendered takes the place of upstream's, like an empty ConfigMap of settings.
+    kinds = Kinds(bodies)
+    return list({kinds.ref(body): body for body in bodies}.values())
+
+
+def _installation(
+    args: GatewayArgs, layer: Layer, load_balancer: bool, progress: Progress
+) -> list[dict[str, Any]]:
+    """The objects of a layer: what is installed, and what it is told of the routes."""
+    names, routes, implementation = args.names_of(layer), args.routes, args.install.implementation
+    order = args.layers
+    place = order.index(layer)
+    before = order[place - 1] if place else ""
     target = Target(
         namespace=names.namespace,
         ingress_class=names.ingress_class,
+        layer=layer,
+        upstream=args.names_of(order[place + 1]).service if place + 1 < len(order) else "",
         tls_secrets=tls.secret_names(routes),
         credentials=credentials.names(routes, implementation),
         redis=args.redis,
         redis_secret=credentials.REDIS,
+        # Nobody but the layer before may connect.
+        trusted=("0.0.0.0/0", "::/0") if before else (),
+        proxy_protocol=before == "balancer",
         load_balancers=load_balancer,
+        name=settings_name("gateway", layer),
         pods=args.pods,
     )
     # First: it tells what the implementation lacks.
     rendered = _renderer(implementation)(routes, target)
+    counts = access.shares(routes) and layer in ("all", "gateway")
     shape = Shape(
-        ports=_ports(routes, names),
-        replicas=args.replicas,
+        ports=_ports(args, layer),
+        replicas=args.replicas_of(layer),
         load_balancer=load_balancer,
         certificate=tls.OWN_SECRET,
         monitors=args.monitors,
-        acme=tls.asks_acme(routes),
-        redis_secret=credentials.REDIS if access.shares(routes) else "",
+        acme=tls.asks_acme(routes) and layer in ("all", "proxy"),
+        redis_secret=credentials.REDIS if counts else "",
         watched=_watched(routes, target),
         environment=_environment(args, target) if implementation == "kong" else {},
+        layer=layer,
+        before=before,
     )
-    bodies = [
+    return [
         *install.objects(args.install, shape, progress),
-        *tls.objects(routes, names.namespace, names.ingress_class),
-        *rendered,
+        *placed(rendered, implementation, layer),
     ]
-    # What is rendered takes the place of upstream's, like an empty ConfigMap of settings.
-    kinds = Kinds(bodies)
-    return list({kinds.ref(body): body for body in bodies}.values())
 
 
 class Gateway(pulumi.ComponentResource):
@@ -189,7 +242,7 @@ class Gateway(pulumi.ComponentResource):
         manifests = Manifests(
             name,
             ManifestsArgs(
-                _plan(names, [*others, *bodies, *secrets]),
+                _plan(args, [*others, *bodies, *secrets]),
                 cluster,
                 args.install.cache_dir / "definitions",
                 f"{args.timeout_minutes}m",
@@ -224,7 +277,7 @@ def _environment(args: GatewayArgs, target: Target) -> dict[str, list[dict[str, 
     """What Kong's containers are told for these routes."""
     from components.gateway import kong_settings
 
-    names = args.names
+    names = args.names_of(target.layer)
     proxy = kong_settings.proxy(args.routes, target, http=names.http, https=names.https)
     return {
         "proxy": [*environment(proxy), *kong_settings.proxy_secrets(args.routes, target)],
@@ -255,34 +308,45 @@ def port_forward_command(names: Names, port: int = _LOCAL_PORT) -> str:
     return f"kubectl port-forward --namespace {names.namespace} service/{names.service} {port}:443"
 
 
-def _plan(names: Names, bodies: Sequence[Object]) -> Plan:
+def _plan(args: GatewayArgs, bodies: Sequence[Object]) -> Plan:
     """The plan of the gateway and the rest of the platform, which needs nothing of the gateway."""
     kinds = Kinds(bodies)
-    workload = Ref("Deployment", "apps", names.namespace, names.deployment)
-    # The controller ends at its start without what its arguments name.
-    named = (
-        Ref("ConfigMap", "", names.namespace, "nginx-config"),
-        Ref("IngressClass", "networking.k8s.io", "", names.ingress_class),
-        Ref("Secret", "", names.namespace, tls.OWN_SECRET),
-    )
     there = {kinds.ref(body) for body in bodies}
-    return plan(
-        bodies,
-        [Edge(workload, ref, Rule.POD, "is started with") for ref in named if ref in there],
-    )
+    edges = []
+    for layer in args.layers:
+        names = args.names_of(layer)
+        workload = Ref("Deployment", "apps", names.namespace, names.deployment)
+        # The controller ends at its start without what its arguments name.
+        for ref in (
+            Ref("ConfigMap", "", names.namespace, settings_name(CONFIG_MAP, layer)),
+            Ref("IngressClass", "networking.k8s.io", "", names.ingress_class),
+            Ref("Secret", "", names.namespace, tls.OWN_SECRET),
+        ):
+            if ref in there:
+                edges.append(Edge(workload, ref, Rule.POD, "is started with"))
+    return plan(bodies, edges)
 
 
-def _ports(routes: Routes, names: Names) -> tuple[Port, ...]:
-    """The ports of the Service: a pod has one for HTTP, one for TLS, and one for each of TCP."""
+def _ports(args: GatewayArgs, layer: Layer) -> tuple[Port, ...]:
+    """The ports of the Service: a pod has one for HTTP, one for TLS, and one for each of TCP.
+
+    A balancer passes on all of them as TCP. Behind it, NGINX's routes know 80 and 443 only.
+    """
+    names = args.names_of(layer)
+    fixed = args.install.implementation == "nginx" and layer != "all"
     found = []
-    for listener in routes.listeners:
-        if isinstance(listener, HttpListener):
-            found.append(Port(listener.name, listener.port, names.http))
-        elif isinstance(listener, HttpsListener):
-            found.append(Port(listener.name, listener.port, names.https))
-        else:
-            found.append(Port(listener.name, listener.port, names.stream(listener.port), True))
-    return tuple(found)
+    for listener in args.routes.listeners:
+        name, number = listener.name, listener.port
+        if isinstance(listener, TcpListener) or layer == "balancer":
+            if layer in ("all", "balancer"):
+                found.append(Port(name, number, names.stream(number), stream=True))
+        elif isinstance(listener, HttpListener):
+            found.append(Port(name, 80 if fixed else number, names.http))
+        elif layer != "gateway":
+            found.append(Port(name, 443 if fixed else number, names.https))
+    if layer in ("proxy", "gateway") and not any(port.target == names.http for port in found):
+        found.append(Port("http", 80, names.http))
+    return tuple({port.number: port for port in found}.values())
 
 
 def _url(args: GatewayArgs, balanced: bool) -> str:

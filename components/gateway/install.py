@@ -155,8 +155,11 @@ def objects(
         resources = [*upstream.resources, *more]
         return _render(manifests.root, upstream, resources, patches, folders, args.kustomize)
 
-    rendered = render.cached(key, args.kustomize, args.cache_dir, make)
-    return normalise([*rendered, *workloads.beside(args.implementation, shape)])
+    rendered = normalise(render.cached(key, args.kustomize, args.cache_dir, make))
+    return [
+        *workloads.placed(rendered, args.implementation, shape.layer),
+        *workloads.beside(args.implementation, shape),
+    ]
 
 
 def _remotes(root: Path, upstream: Upstream) -> set[str]:

@@ -6,15 +6,19 @@ Every pod passes the restricted Pod Security Standard, with a root file system t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 from components.gateway import images
-from components.gateway.nginx_global import container_port
+from components.gateway.nginx_global import CONFIG_MAP, GLOBAL_CONFIGURATION, container_port
+from components.gateway.rendering import Layer
 
 Object = dict[str, Any]
 _PART_OF: Final = {"app.kubernetes.io/part-of": "gateway"}
 _SECURITY: Final = "pod-security.kubernetes.io/enforce"
+_PRIVILEGED: Final = 1024
+"""Ports below need a right to listen at them."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,18 @@ class Names:
     metrics: tuple[int, ...]
     stream: Callable[[int], int]
     """Where pods listen for a port of TCP of the Service."""
+
+    def of(self, layer: Layer) -> Names:
+        """The names in a layer of a chain, each of which is an installation of its own."""
+        if layer == "all":
+            return self
+        return replace(
+            self,
+            ingress_class=f"{self.ingress_class}-{layer}",
+            deployment=f"{self.deployment}-{layer}",
+            service=f"{self.service}-{layer}",
+            labels={key: f"{value}-{layer}" for key, value in self.labels.items()},
+        )
 
 
 NAMES: Final[Mapping[str, Names]] = {
@@ -82,7 +98,8 @@ class Shape:
     `monitors` are namespaces whose pods may read metrics. `certificate` is the Secret of the
     gateway's own certificate, shown to those who ask for no known host. `acme` is whether
     challenges of cert-manager are answered. `watched` are namespaces that routes lead to, and
-    `environment` is what Kong's containers are told for the routes, by container.
+    `environment` is what Kong's containers are told for the routes, by container. `layer` is the
+    part of a chain, and `before` the layer that connects to it ("" for clients).
     """
 
     ports: tuple[Port, ...]
@@ -95,6 +112,8 @@ class Shape:
     """Of the Redis where rates are counted; "" for none."""
     watched: tuple[str, ...] = ()
     environment: Mapping[str, Sequence[Object]] = field(default_factory=dict)
+    layer: Layer = "all"
+    before: Layer | Literal[""] = ""
 
     @property
     def streams(self) -> tuple[Port, ...]:
@@ -127,14 +146,17 @@ _NGINX_FOLDERS: Final = {
 
 def nginx(shape: Shape) -> list[Object]:
     """Patches of nginx/kubernetes-ingress: `deployments/`."""
-    names = NAMES["nginx"]
+    names = NAMES["nginx"].of(shape.layer)
+    settings = settings_name(CONFIG_MAP, shape.layer)
+    listeners = settings_name(GLOBAL_CONFIGURATION, shape.layer)
     arguments = [
-        "-nginx-configmaps=$(POD_NAMESPACE)/nginx-config",
+        f"-nginx-configmaps=$(POD_NAMESPACE)/{settings}",
         f"-ingress-class={names.ingress_class}",
         "-report-ingress-status",
         f"-external-service={names.service}",
         f"-default-server-tls-secret=$(POD_NAMESPACE)/{shape.certificate}",
-        *(["-global-configuration=$(POD_NAMESPACE)/nginx-configuration"] if shape.streams else []),
+        f"-leader-election-lock-name={names.deployment}-leader-election",
+        *([f"-global-configuration=$(POD_NAMESPACE)/{listeners}"] if shape.streams else []),
         "-enable-prometheus-metrics",
         "-enable-telemetry-reporting=false",
         "-log-format=json",
@@ -173,7 +195,7 @@ def nginx(shape: Shape) -> list[Object]:
         "containers": [container],
         "volumes": [{"name": name, "emptyDir": {}} for name in _NGINX_FOLDERS],
     }
-    return [*_common(names, shape), _deployment(names, shape, pod)]
+    return [*_common("nginx", shape), _deployment("nginx", shape, pod)]
 
 
 # --- Kong ----------------------------------------------------------------------------------------
@@ -181,7 +203,7 @@ def nginx(shape: Shape) -> list[Object]:
 
 def kong(shape: Shape) -> list[Object]:
     """Patches of Kong/kubernetes-ingress-controller: `config/base`, a pod of both."""
-    names = NAMES["kong"]
+    names = NAMES["kong"].of(shape.layer)
     security = _container_security(images.KONG_UID)
     proxy_environment = {
         "KONG_PREFIX": "/kong-prefix",
@@ -217,20 +239,27 @@ def kong(shape: Shape) -> list[Object]:
                 "CONTROLLER_INGRESS_CLASS": names.ingress_class,
                 "CONTROLLER_ANONYMOUS_REPORTS": "false",
                 "CONTROLLER_LOG_FORMAT": "json",
+                "CONTROLLER_ELECTION_ID": f"{names.deployment}.konghq.com",
+                "CONTROLLER_PUBLISH_SERVICE": f"{names.namespace}/{names.service}",
             },
             shape.environment.get("ingress-controller", ()),
         ),
         "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
         "securityContext": security,
     }
-    pod = {
+    pod: Object = {
         "containers": [proxy, controller],
         "volumes": [
             *({"name": name, "emptyDir": {}} for name in folders),
             *({"name": name, "secret": {"secretName": secret}} for name, secret in secrets.items()),
         ],
     }
-    return [*_common(names, shape), _deployment(names, shape, pod)]
+    if any(port.target < _PRIVILEGED for port in shape.streams):
+        # The restricted standard allows it, and no capability.
+        pod["securityContext"] = {
+            "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}]
+        }
+    return [*_common("kong", shape), _deployment("kong", shape, pod)]
 
 
 def gateway_api(shape: Shape) -> list[str]:
@@ -245,11 +274,15 @@ def gateway_api(shape: Shape) -> list[str]:
 
 def beside(implementation: str, shape: Shape) -> list[Object]:
     """What upstream has not: who may connect, and how many pods may be away at once."""
-    names = NAMES[implementation]
+    base, names = NAMES[implementation], NAMES[implementation].of(shape.layer)
     pods = {"matchLabels": dict(names.labels)}
     metadata = {"namespace": names.namespace, "labels": dict(_PART_OF)}
     targets = sorted({port.target for port in shape.ports})
     rules: list[Object] = [{"ports": [{"port": port, "protocol": "TCP"} for port in targets]}]
+    if shape.before:
+        # Their word for the client's address is taken.
+        peer = {"matchLabels": dict(base.of(shape.before).labels)}
+        rules[0]["from"] = [{"podSelector": peer}]
     if shape.monitors:
         peers = [
             {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
@@ -260,7 +293,7 @@ def beside(implementation: str, shape: Shape) -> list[Object]:
     policy = {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": {"name": "gateway", **metadata},
+        "metadata": {"name": settings_name("gateway", shape.layer), **metadata},
         "spec": {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": rules},
     }
     budget = {
@@ -272,8 +305,41 @@ def beside(implementation: str, shape: Shape) -> list[Object]:
     return [policy, budget] if shape.replicas > 1 else [policy]
 
 
-def _common(names: Names, shape: Shape) -> list[Object]:
+def settings_name(name: str, layer: Layer) -> str:
+    """The name in a layer of what there is one of in each."""
+    return name if layer == "all" else f"{name}-{layer}"
+
+
+def placed(bodies: Sequence[Object], implementation: str, layer: Layer) -> list[Object]:
+    """Objects of an installation, or of its routes, under their names in a layer."""
+    if layer == "all":
+        return list(bodies)
+    base = NAMES[implementation]
+    names = base.of(layer)
+    renamed = {
+        ("Deployment", base.deployment): names.deployment,
+        ("Service", base.service): names.service,
+        ("IngressClass", base.ingress_class): names.ingress_class,
+        ("ConfigMap", CONFIG_MAP): settings_name(CONFIG_MAP, layer),
+        ("GlobalConfiguration", GLOBAL_CONFIGURATION): settings_name(GLOBAL_CONFIGURATION, layer),
+    }
+    found = []
+    for body in bodies:
+        key = (body["kind"], body["metadata"]["name"])
+        copy = deepcopy(body) if key in renamed else body
+        copy["metadata"]["name"] = renamed.get(key, key[1])
+        if copy is not body and key[0] == "Service":
+            copy["spec"]["selector"] |= names.labels
+        elif key[0] == "Deployment":
+            copy["spec"]["selector"]["matchLabels"] |= names.labels
+            copy["spec"]["template"]["metadata"]["labels"] |= names.labels
+        found.append(copy)
+    return found
+
+
+def _common(implementation: str, shape: Shape) -> list[Object]:
     """The namespace takes only restricted pods; the Service has the listeners' ports."""
+    names = NAMES[implementation]
     ports: list[Object] = [
         {"name": port.name, "port": port.number, "targetPort": port.target, "protocol": "TCP"}
         for port in shape.ports
@@ -282,9 +348,12 @@ def _common(names: Names, shape: Shape) -> list[Object]:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": names.service, "namespace": names.namespace},
-        "spec": {"type": "NodePort", "ports": [{"$patch": "replace"}, *ports]},
+        "spec": {
+            "type": "ClusterIP" if shape.before else "NodePort",
+            "ports": [{"$patch": "replace"}, *ports],
+        },
     }
-    if shape.load_balancer:
+    if shape.load_balancer and not shape.before:
         # With Local, pods see the client's address, and no node passes connections to another.
         service["spec"] |= {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
         # Its address is an output, so it is waited for.
@@ -300,7 +369,9 @@ def _common(names: Names, shape: Shape) -> list[Object]:
     return [namespace, service]
 
 
-def _deployment(names: Names, shape: Shape, pod: Object) -> Object:
+def _deployment(implementation: str, shape: Shape, pod: Object) -> Object:
+    base, names = NAMES[implementation], NAMES[implementation].of(shape.layer)
+    security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     spread = {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
@@ -310,7 +381,7 @@ def _deployment(names: Names, shape: Shape, pod: Object) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": names.deployment, "namespace": names.namespace},
+        "metadata": {"name": base.deployment, "namespace": names.namespace},
         "spec": {
             "replicas": shape.replicas,
             # None of those that serve goes before another one is ready.
@@ -320,13 +391,10 @@ def _deployment(names: Names, shape: Shape, pod: Object) -> Object:
             },
             "template": {
                 "spec": {
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
                     "terminationGracePeriodSeconds": 60,
                     "topologySpreadConstraints": [spread],
                     **pod,
+                    "securityContext": security | pod.get("securityContext", {}),
                 }
             },
         },
