@@ -435,7 +435,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
         Carried(_POLICY),
         Missing(
             "Kong has it for authorities that are entities of its own, with an id",
-            "gatewayImplementation nginx",
+            "gateway nginx",
         ),
         _backends("tls", lambda one: one.tls),
     ),
@@ -543,7 +543,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "jwtKey",
         "tokens of an issuer whose key is given",
         "gateway",
-        Missing(_PLUS, "a policy of type oidc or apiKey, or gatewayImplementation kong"),
+        Missing(_PLUS, "a policy of type oidc or apiKey, or gateway kong"),
         Carried("plugin jwt"),
         _policies(
             model.Jwt, "publicKey", lambda one: isinstance(one, model.Jwt) and one.public_key
@@ -554,7 +554,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "sign-in through Dex",
         "gateway",
         Carried(f"{_POLICY} (external authentication) and the platform's oauth2-proxy"),
-        Missing(_KONG_ENTERPRISE, "gatewayImplementation nginx, or jwt with publicKey"),
+        Missing(_KONG_ENTERPRISE, "gateway nginx, or jwt with publicKey"),
         _policies(model.Oidc),
     ),
     Feature(
