@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -35,10 +36,12 @@ from components.kubeflow.plan import Plan, plan
 from components.kubeflow.rules import Edge, Rule
 from components.platform_provider import GatewayAccess
 from components.redis import parts
-from components.redis.component import Installation, Redis
+from components.redis.component import Installation, Redis, digest
 
 Progress = Callable[[str], None]
 _LOCAL_PORT: Final = 8443
+_MARK: Final = "ml-platform/certificate"
+"""Annotation of pods: a digest of the certificate that they were started with."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +242,10 @@ class Gateway(pulumi.ComponentResource):
             password, authority = redis.access.app_password, redis.ca_certificate
             secrets.append(credentials.redis(names.namespace, password, authority))
         bodies = objects(args, load_balancer=balanced)
+        if implementation == "kong":
+            # Kong reads its own certificate when it starts; NGINX's controller watches the Secret.
+            mark = pulumi.Output.unsecret(generated.certificate.apply(lambda pem: digest([pem])))
+            bodies = [_marked(body, mark) for body in bodies]
         manifests = Manifests(
             name,
             ManifestsArgs(
@@ -308,6 +315,16 @@ def port_forward_command(names: Names, port: int = _LOCAL_PORT) -> str:
     return f"kubectl port-forward --namespace {names.namespace} service/{names.service} {port}:443"
 
 
+def _marked(body: dict[str, Any], mark: pulumi.Output[str]) -> dict[str, Any]:
+    """A workload whose pods are made anew when `mark` is another one."""
+    if body["kind"] != "Deployment":
+        return body
+    marked = deepcopy(body)
+    metadata = marked["spec"]["template"]["metadata"]
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), _MARK: mark}
+    return marked
+
+
 def _plan(args: GatewayArgs, bodies: Sequence[Object]) -> Plan:
     """The plan of the gateway and the rest of the platform, which needs nothing of the gateway."""
     kinds = Kinds(bodies)
@@ -330,15 +347,17 @@ def _plan(args: GatewayArgs, bodies: Sequence[Object]) -> Plan:
 def _ports(args: GatewayArgs, layer: Layer) -> tuple[Port, ...]:
     """The ports of the Service: a pod has one for HTTP, one for TLS, and one for each of TCP.
 
-    A balancer passes on all of them as TCP. Behind it, NGINX's routes know 80 and 443 only.
+    A balancer passes on all of them as TCP; NGINX's to backends itself, Kong's from layer to layer.
+    Behind it, NGINX's routes know 80 and 443 only.
     """
     names = args.names_of(layer)
-    fixed = args.install.implementation == "nginx" and layer != "all"
+    kong = args.install.implementation == "kong"
+    fixed = not kong and layer != "all"
     found = []
     for listener in args.routes.listeners:
         name, number = listener.name, listener.port
         if isinstance(listener, TcpListener) or layer == "balancer":
-            if layer in ("all", "balancer"):
+            if kong or layer in ("all", "balancer"):
                 found.append(Port(name, number, names.stream(number), stream=True))
         elif isinstance(listener, HttpListener):
             found.append(Port(name, 80 if fixed else number, names.http))

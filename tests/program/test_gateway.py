@@ -176,6 +176,37 @@ def test_another_key_changes_no_other_secret(run_program, args):
     assert all(other[name] == one[name] for name in one)
 
 
+def test_kong_is_started_anew_for_another_certificate(registered):
+    pods = registered("kong")["kubernetes:apps/v1:Deployment::kong/ingress-kong"]
+    annotations = pods.inputs["spec"]["template"]["metadata"]["annotations"]
+    assert len(annotations["ml-platform/certificate"]) == 16
+
+
+@pytest.mark.parametrize("implementation", ["nginx", "kong"])
+def test_a_chain_is_three_installations_one_behind_the_other(run_program, args, implementation):
+    chained = args(implementation, {**ROUTES, "topology": "chain"})
+    found = named(run_program(lambda: Gateway("gateway", Fixed(True), chained)))
+    namespace = NAMES[implementation].namespace
+    layers = ("balancer", "proxy", "gateway")
+    for layer, before in zip(layers, (None, *layers), strict=False):
+        names = chained.names_of(layer)
+        pods = found[f"kubernetes:apps/v1:Deployment::{namespace}/{names.deployment}"].inputs
+        labels = pods["spec"]["template"]["metadata"]["labels"]
+        assert names.labels.items() <= labels.items()
+        service = found[f"kubernetes:core/v1:Service::{namespace}/{names.service}"].inputs["spec"]
+        assert service["selector"].items() <= labels.items()
+        assert service["type"] == ("ClusterIP" if before else "LoadBalancer")
+        policy = f"kubernetes:networking.k8s.io/v1:NetworkPolicy::{namespace}/gateway-{layer}"
+        (first, *_) = found[policy].inputs["spec"]["ingress"]
+        asked = (
+            [{"podSelector": {"matchLabels": dict(chained.names_of(before).labels)}}]
+            if before
+            else None
+        )
+        assert first.get("from") == asked
+        assert f"kubernetes:networking.k8s.io/v1:IngressClass::{names.ingress_class}" in found
+
+
 @pytest.mark.parametrize(
     ("balanced", "url"), [(True, f"https://{HOST}"), (False, f"https://{HOST}:8443")]
 )
