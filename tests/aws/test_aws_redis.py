@@ -31,6 +31,7 @@ from provider.values import SECRET_MARK, SIGNATURE
 from tests.aws.conftest import RanOnAws, run_on_aws
 from tests.aws.moto_mocks import ACCOUNT, REGION
 from tests.aws.store_rules import OTHERS, STORES, open_sources, violations
+from tests.support.graph import Graph
 from tests.support.programs import Registered
 
 GUARD = "mlplatform:redis:Topology::redis"
@@ -98,27 +99,6 @@ def run_redis(run_fresh) -> Callable[..., RanOnAws]:
         return run_fresh(lambda: made(parsed(**settings), protect=protect))
 
     return run
-
-
-def named(ran) -> dict[str, Registered]:
-    return {f"{r.type}::{r.name}": r for r in ran.registered}
-
-
-def tail(urn: str) -> str:
-    _, _, types, name = urn.split("::", 3)
-    return f"{types.rpartition('$')[2]}::{name}"
-
-
-def waits(found: dict[str, Registered], name: str) -> set[str]:
-    """Everything that a resource comes after."""
-    seen: set[str] = set()
-    todo = [name]
-    while todo:
-        for urn in found[todo.pop()].request.dependencies:
-            if (needed := tail(urn)) in found and needed not in seen:
-                seen.add(needed)
-                todo.append(needed)
-    return seen
 
 
 def group_of(ran) -> dict[str, Any]:
@@ -207,17 +187,15 @@ def test_a_last_snapshot_is_made_and_the_key_is_the_stacks_own(run_redis, topolo
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_nothing_is_made_before_the_guard(run_redis, topology: str):
-    found = named(run_redis(Topology=topology))
-    own = [n for n, r in found.items() if "aws:" in n and "$mlplatform:redis" not in n]
-    parents = {n for n in own if "mlplatform:redis" in found[n].urn_of_parent}
-    assert len(parents) > 8
-    for name in parents:
-        assert GUARD in waits(found, name), name
+    graph = Graph(run_redis(Topology=topology).registered)
+    own = [n for n, r in graph.resources.items() if "mlplatform:redis" in r.urn_of_parent]
+    assert len(own) > 8
+    for name in own:
+        assert GUARD in graph.needs(name), name
 
 
 def test_the_store_comes_after_users_parameters_and_the_rule_of_who_is_let_in(run_redis):
-    found = named(run_redis(Topology="replicated"))
-    needed = waits(found, f"{GROUP}::redis")
+    needed = Graph(run_redis(Topology="replicated").registered).needs(f"{GROUP}::redis")
     for part in ("userGroup:UserGroup", "parameterGroup:ParameterGroup", "subnetGroup:SubnetGroup"):
         assert any(f"elasticache/{part}" in name for name in needed), part
     assert f"{USER}::redis-app" in needed
