@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from benchmarks import bed, deployment, growth, redis, settings, up, where
+from benchmarks import bed, deployment, gateway, gateway_bed, growth, redis, settings, up, where
 from benchmarks.command import BenchmarkError
 from benchmarks.deployment import Subject
 from benchmarks.redis_bed import BedError
@@ -26,6 +26,7 @@ from toolchain.tools import cache_folder
 
 _BESIDE = PROJECT.parent / "shared" / "sources" / "kubeflow-manifests" / "v1.10.2"
 _RESULTS = PROJECT / "dist" / "benchmarks"
+_BED_ERRORS = (BedError, gateway_bed.BedError)
 
 
 def _source(arguments: argparse.Namespace) -> Path:
@@ -65,6 +66,10 @@ def _settings(arguments: argparse.Namespace, report: Report) -> None:
 
 def _redis(arguments: argparse.Namespace, report: Report) -> None:
     redis.run(arguments.runs, report)
+
+
+def _gateway(arguments: argparse.Namespace, report: Report) -> None:
+    gateway.run(arguments.runs, arguments.sizes, report)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -116,16 +121,30 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long to watch the engine without settings; 0: not at all (%(default)s)",
     )
-    summary = "Redis: what the entry proxy costs, how reads scale, how long a failover takes"
-    measured = verbs.add_parser("redis", help=summary, description=summary)
-    measured.set_defaults(run=_redis)
-    measured.add_argument("--runs", type=_positive, default=5, help="rounds (%(default)s)")
-    measured.add_argument(
-        "--json",
-        type=Path,
-        default=_RESULTS / "redis.json",
-        metavar="FILE",
-        help="where every run is written (%(default)s)",
+    for name, of_bed, summary in (
+        (
+            "redis",
+            _redis,
+            "Redis: what the entry proxy costs, how reads scale, how long a failover takes",
+        ),
+        (
+            "gateway",
+            _gateway,
+            "the gateway: requests a second against an nginx by hand; time by number of routes",
+        ),
+    ):
+        measured = verbs.add_parser(name, help=summary, description=summary)
+        measured.set_defaults(run=of_bed)
+        measured.add_argument("--runs", type=_positive, default=5, help="rounds (%(default)s)")
+        measured.add_argument(
+            "--json",
+            type=Path,
+            default=_RESULTS / f"{name}.json",
+            metavar="FILE",
+            help="where every run is written (%(default)s)",
+        )
+    verbs.choices["gateway"].add_argument(
+        "--sizes", type=_positive, nargs="+", default=gateway.SIZES, help="numbers of routes"
     )
     verbs.choices["settings"].set_defaults(limit=300)
     verbs.choices["settings"].add_argument(
@@ -148,7 +167,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     before = signal.signal(signal.SIGTERM, _end)
     try:
         arguments.run(arguments, Report(arguments.verb, arguments.json))
-    except (*MENDABLE, BedError, BenchmarkError, NetworkError, NodeError, SandboxError) as error:
+    except (
+        *MENDABLE,
+        *_BED_ERRORS,
+        BenchmarkError,
+        NetworkError,
+        NodeError,
+        SandboxError,
+    ) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     finally:

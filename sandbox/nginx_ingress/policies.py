@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .conf import Fields, Lines, Unsupported, block, quoted, snake
+from .conf import Fields, Lines, Unsupported, block, quoted, snake, snippet
 from .objects import Objects
 
-API_KEY_LOCATION = "/_validate_apikey"
+API_KEY_LOCATION = "/_validate_apikey_njs"
+"""As the controller calls it, though no njs is here."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class ExternalAuth:
     port: int
     sign_in: str
     base: str
+    lines: tuple[str, ...]
 
     @property
     def location(self) -> str:
@@ -41,6 +43,7 @@ class Effect:
         server_lines: directives that only a server takes.
         outside: blocks and zones outside of servers, by their name.
         cors: headers of a response.
+        proof: directives about a backend's certificate, without `proxy_` or `grpc_`.
         external: who is asked about requests.
         api_key: whether a key is asked for.
     """
@@ -49,6 +52,7 @@ class Effect:
     server_lines: Lines = field(default_factory=list)
     outside: dict[str, Lines] = field(default_factory=dict)
     cors: list[tuple[str, str]] = field(default_factory=list)
+    proof: list[tuple[str, str]] = field(default_factory=list)
     external: ExternalAuth | None = None
     api_key: bool = False
 
@@ -100,6 +104,8 @@ def effect(
             _cache(found, cache, owner)
         if external := spec.inner("externalAuth"):
             _external(found, external)
+        if egress := spec.inner("egressMTLS"):
+            found.proof += _egress(egress, key[0], objects)
         if mutual := spec.inner("ingressMTLS"):
             path = objects.secret_file(
                 key[0], mutual.text("clientCertSecret"), "nginx.org/ca", "ca.crt"
@@ -282,6 +288,23 @@ def _cache(found: Effect, cache: Fields, owner: tuple[str, str]) -> None:
     cache.end()
 
 
+def _egress(given: Fields, namespace: str, objects: Objects) -> list[tuple[str, str]]:
+    found = []
+    if name := given.text("trustedCertSecret"):
+        path = objects.secret_file(namespace, name, "nginx.org/ca", "ca.crt")
+        found.append(("ssl_trusted_certificate", path))
+    verified = given.take("verifyServer", False)
+    found += [
+        ("ssl_verify", "on" if verified else "off"),
+        ("ssl_verify_depth", given.text("verifyDepth", "1")),
+        ("ssl_protocols", given.text("protocols", "TLSv1 TLSv1.1 TLSv1.2")),
+        ("ssl_server_name", "on" if given.take("serverName", False) else "off"),
+        ("ssl_name", given.text("sslName", "$proxy_host")),
+    ]
+    given.end()
+    return found
+
+
 def _external(found: Effect, given: Fields) -> None:
     ports = given.take("authServicePorts", [])
     found.external = ExternalAuth(
@@ -290,6 +313,7 @@ def _external(found: Effect, given: Fields) -> None:
         int(ports[0]) if ports else 80,
         given.text("authSigninURI"),
         given.text("authSigninRedirectBasePath", "/oauth2"),
+        tuple(snippet(given.text("authSnippets"))),
     )
     if given.take("sslEnabled", False):
         raise Unsupported(f"{given.where}.sslEnabled: unsupported")

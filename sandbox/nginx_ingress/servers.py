@@ -63,6 +63,7 @@ class _Server:
     outside: dict[str, Lines] = field(default_factory=dict)
     locations: list[Lines] = field(default_factory=list)
     cors: list[tuple[str, str]] = field(default_factory=list)
+    proof: list[tuple[str, str]] = field(default_factory=list)
     api_key: bool = False
     asked: set[str] = field(default_factory=set)
     splits: int = 0
@@ -94,7 +95,7 @@ def virtual_server(server: Object, objects: Objects, settings: Settings) -> Line
         _upstream(made, one, meta["namespace"], f"vs_{meta['namespace']}_{meta['name']}")
     owner = (meta["namespace"], meta["name"])
     whole = effect(spec.take("policies", []), meta["namespace"], owner, objects)
-    made.cors = whole.cors
+    made.cors, made.proof = whole.cors, whole.proof
     _gather(made, whole)
     for route in spec.each("routes"):
         named = route.text("route")
@@ -236,7 +237,7 @@ def _upstream(made: _Server, given: Fields, namespace: str, prefix: str) -> None
     if keepalive:
         lines.append(f"keepalive {keepalive};")
     if cookie := given.inner("sessionCookie"):
-        lines += _sticky(cookie)
+        _no_sticky(cookie)
     grpc = given.text("type", "http") == "grpc"
     tls = given.inner("tls")
     encrypted = bool(tls and tls.take("enable", False))
@@ -251,19 +252,10 @@ def _upstream(made: _Server, given: Fields, namespace: str, prefix: str) -> None
     )
 
 
-def _sticky(cookie: Fields) -> Lines:
-    line = f"sticky cookie {cookie.text('name')}"
-    for name in ("expires", "domain", "path"):
-        if value := cookie.text(name):
-            line += f" {name}={value}"
-    for name in ("httpOnly", "secure"):
-        if cookie.take(name, False):
-            line += f" {name.lower()}"
-    if value := cookie.text("samesite"):
-        line += f" samesite={value.lower()}"
-    enabled = cookie.take("enable", False)
-    cookie.end()
-    return [f"{line};"] if enabled else []
+def _no_sticky(cookie: Fields) -> None:
+    """A session cookie needs `sticky`, which open-source nginx has from 1.29.6 on."""
+    if cookie.take("enable", False):
+        raise Unsupported(f"{cookie.where}: the nginx of the stand-in's image is older than 1.29.6")
 
 
 def _passing(given: Fields, settings: Settings, kind: str) -> Lines:
@@ -325,6 +317,7 @@ def _external_locations(made: _Server, external: ExternalAuth) -> list[Lines]:
         f"location {external.location}",
         [
             "internal;",
+            *external.lines,
             "client_max_body_size 0;",
             "proxy_pass_request_body off;",
             'proxy_set_header Content-Length "0";',
@@ -381,7 +374,7 @@ def _route(
     extra += found.lines
     if found.external and found.external.sign_in:
         extra += [f"error_page 401 {found.external.sign_in};", "proxy_intercept_errors on;"]
-    place = _Place(namespace, path, extra, found.cors)
+    place = _Place(namespace, path, extra, found.cors, found.proof or made.proof)
     matches, splits, action = route.each("matches"), route.each("splits"), route.inner("action")
     pages = route.take("errorPages")
     if pages:
@@ -405,6 +398,7 @@ class _Place:
     path: str
     extra: Lines
     cors: list[tuple[str, str]]
+    proof: list[tuple[str, str]]
 
 
 def _modified(path: str) -> str:
@@ -590,6 +584,7 @@ def _proxied(place: _Place, upstream: Upstream, proxy: Fields | None, internal: 
         answer = ["add_header Content-Type text/plain;", "add_header Content-Length 0;"]
         told = [*added, *(f"{one};" for one in cors), *answer, "return 204;"]
         lines += block("if ($request_method = 'OPTIONS')", told)
+    lines += [f"{kind}_{name} {value};" for name, value in place.proof]
     target = f"{upstream.scheme}://{upstream.name}"
     if upstream.grpc:
         for status, codes in _GRPC_STATUS.items():

@@ -42,6 +42,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self):
         url = urllib.parse.urlsplit(self.path)
         asked = dict(urllib.parse.parse_qsl(url.query))
+        if url.path.startswith("/oauth2/"):
+            self._sign_in(url.path)
+            return
         if self.headers.get("Upgrade", "").lower() == "websocket":
             self._websocket()
             return
@@ -79,6 +82,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(text)
+
+    def _sign_in(self, path):
+        """As oauth2-proxy does: says whether a browser has a session, or sends it to get one."""
+        known = "session=good" in self.headers.get("Cookie", "")
+        self.send_response((202 if known else 401) if path == "/oauth2/auth" else 302)
+        if known:
+            self.send_header("X-Auth-Request-Email", "ann@example.com")
+        if path != "/oauth2/auth":
+            self.send_header("Location", "https://dex.example.com/auth")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _websocket(self):
         key = self.headers["Sec-WebSocket-Key"] + _MAGIC

@@ -138,7 +138,7 @@ def test_a_key_of_a_consumer_is_in_a_map_outside_of_servers():
     lines = made(route, objects(policies=[policy], secrets=[secret]))
     assert '"s3cret" "alice";' in lines[: lines.index("server {")]
     assert 'set $apikey_given "${http_x_api_key}";' in lines
-    assert "location = /_validate_apikey {" in lines
+    assert "location = /_validate_apikey_njs {" in lines
 
 
 def test_a_certificate_is_in_a_file_that_only_nginx_reads():
