@@ -34,8 +34,8 @@ DOWN_AFTER = (4000, 8000, 16000)
 _NODES = 2
 _REQUESTS, _CONNECTIONS, _BYTES = 60_000, 20, 256
 _NAMESPACE = "redis-benchmark"
-_STAGES = ("redis-server", "haproxy")
-"""Processes that a request goes through on its way, by name."""
+_REDIS, _PROXY = _STAGES = ("redis-server", "haproxy")
+"""Processes that a request goes through on its way."""
 
 
 @dataclass(frozen=True)
@@ -212,19 +212,18 @@ def failover(bed: Bed) -> float:
 
 
 def processor_seconds(bed: Bed) -> Mapping[str, float]:
-    """Processor time that the processes of each stage have used so far; of Redis, the master's."""
+    """Processor time that each stage has used so far: the master, and all pods of the proxy."""
     [master] = bed.masters()
-    used = dict.fromkeys(_STAGES, 0.0)
+    said = bed.redis_cli(master, "INFO", "cpu").splitlines()
+    info = dict(line.split(":") for line in said if ":" in line)
+    used = {_REDIS: float(info["used_cpu_user"]) + float(info["used_cpu_sys"]), _PROXY: 0.0}
     for node in nodes_of(bed.sandbox):
         for pid in cgroups.processes(node.cgroup):
             with suppress(psutil.NoSuchProcess):
                 process = psutil.Process(pid)
-                name = process.name()
-                if name == "redis-server" and process.environ().get("POD_NAME") != master:
-                    continue
-                if name in used:
+                if process.name() == _PROXY:
                     times = process.cpu_times()
-                    used[name] += times.user + times.system
+                    used[_PROXY] += times.user + times.system
     return used
 
 
