@@ -126,8 +126,7 @@ def load_balancer_controller(scope: Scope, vpc: str, nodes_group: str) -> str:
                     "DescribeAccountAttributes DescribeAddresses DescribeAvailabilityZones "
                     "DescribeInternetGateways DescribeVpcs DescribeVpcPeeringConnections "
                     "DescribeSubnets DescribeSecurityGroups DescribeInstances "
-                    "DescribeNetworkInterfaces DescribeTags DescribeRouteTables "
-                    "GetSecurityGroupsForVpc",
+                    "DescribeNetworkInterfaces DescribeTags DescribeRouteTables",
                 )
                 + _actions(
                     elb,
@@ -137,9 +136,11 @@ def load_balancer_controller(scope: Scope, vpc: str, nodes_group: str) -> str:
                     "DescribeTargetHealth DescribeTags DescribeTrustStores "
                     "DescribeCapacityReservation",
                 )
-                + _actions("acm", "ListCertificates DescribeCertificate"),
+                + _actions("acm", "ListCertificates"),
                 "*",
             ),
+            allow(["acm:DescribeCertificate"], scope.arn("acm", "certificate/*")),
+            allow(["ec2:GetSecurityGroupsForVpc"], scope.arn(ec2, f"vpc/{vpc}")),
             allow(["ec2:CreateSecurityGroup"], scope.arn(ec2, f"vpc/{vpc}")),
             allow(["ec2:CreateSecurityGroup"], groups, {"StringEquals": asked}),
             allow(
@@ -268,11 +269,10 @@ def flow_logs(group_arn: str) -> str:
     return document(
         [
             allow(
-                _actions(
-                    "logs", "CreateLogStream PutLogEvents DescribeLogGroups DescribeLogStreams"
-                ),
+                _actions("logs", "CreateLogStream PutLogEvents DescribeLogStreams"),
                 [group_arn, f"{group_arn}:*"],
-            )
+            ),
+            allow(["logs:DescribeLogGroups"], "*"),
         ]
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from cloudsplaining.scan.policy_document import PolicyDocument
 
 from components.aws import versions
 from components.cluster.eks import LOGS
@@ -199,6 +200,31 @@ def test_no_right_is_wider_than_its_controller_needs(full: RanOnAws) -> None:
             if "*" in resources and "Principal" not in statement:
                 changes = [a for a in actions if not a.partition(":")[2].startswith(_READS)]
                 assert not changes, (name, changes)
+
+
+def test_a_scanner_of_policies_finds_nothing(full: RanOnAws) -> None:
+    """Cloudsplaining: https://github.com/salesforce/cloudsplaining."""
+    scanned = 0
+    for name, document in documents(full):
+        if name in ("ml-platform-data", "ml-platform-secrets"):
+            continue  # policies of keys, which it does not know
+        scanned += 1
+        assert not risks(document), name
+    assert scanned == 3
+    careless = {"Effect": "Allow", "Action": ["iam:PassRole", "ec2:RunInstances"], "Resource": "*"}
+    assert risks({"Version": "2012-10-17", "Statement": [careless]})
+
+
+def risks(document: dict[str, Any]) -> list[Any]:
+    found = PolicyDocument(document)
+    return [
+        *found.allows_privilege_escalation,
+        *found.permissions_management_without_constraints,
+        *found.infrastructure_modification,
+        *found.allows_data_exfiltration_actions,
+        *found.credentials_exposure,
+        *found.service_wildcard,
+    ]
 
 
 def test_whoever_may_use_a_key_is_named_or_comes_by_a_service(full: RanOnAws) -> None:
