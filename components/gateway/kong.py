@@ -23,8 +23,9 @@ from components.gateway.features import Lacking, check
 from components.gateway.kong_plugins import CLASS, GROUP, Plugin
 from components.gateway.kong_upstreams import Upstream
 from components.gateway.portable import Object
-from components.gateway.rendering import Target
+from components.gateway.rendering import Target, layer_of
 from components.gateway.routes import (
+    AUTHENTICATION,
     ApiKey,
     Basic,
     Cors,
@@ -42,10 +43,6 @@ from components.gateway.routes import (
 )
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-_PROXY: Final = frozenset(("access", "limits", "filter", "compression", "cache"))
-_GATEWAY: Final = frozenset(
-    ("apiKey", "basic", "jwt", "oidc", "rateLimit", "headers", "cors", "cache")
-)
 
 
 def render(gateway: Gateway, target: Target) -> list[Object]:
@@ -251,19 +248,14 @@ class _Rendering:
             yield _Group(kind, tuple(placed), tls, tls and host.redirect)
 
     def _policies(self, route: Route, host: Host) -> Iterator[Policy]:
-        """The policies that the layer carries out.
-
-        Responses that need a sign-in are kept behind it.
-        """
+        """The policies that the layer carries out."""
         found = self.gateway.policies_of(route, host.name)
         if self.target.layer == "all":
             yield from found
             return
-        private = any(policy.type in ("apiKey", "basic", "jwt") for policy in found)
-        kept_here = private == (self.target.layer == "gateway")
-        types = _GATEWAY if self.target.layer == "gateway" else _PROXY
+        authenticated = any(policy.type in AUTHENTICATION for policy in found)
         for policy in found:
-            if policy.type in types and (policy.type != "cache" or kept_here):
+            if layer_of(policy, authenticated=authenticated) == self.target.layer:
                 yield policy
 
     def _kind(self, route: Route) -> str:

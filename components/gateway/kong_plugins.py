@@ -33,6 +33,7 @@ HTTP: Final = ("grpc", "grpcs", "http", "https")
 TCP: Final = ("tcp", "tls")
 CACHE_DICTIONARY: Final = "gateway_cache"
 """The memory that responses are kept in, `kong_settings` makes it."""
+REDIS_USER: Final = "app"
 REDIS_PASSWORD: Final = "GATEWAY_REDIS_PASSWORD"  # noqa: S105 - the name of a variable
 """Environment variable of the proxy with the password of the Redis of shared limits."""
 REQUEST_ID: Final = "X-Request-ID"
@@ -233,6 +234,7 @@ def _rates(policies: Sequence[RateLimit], target: Target) -> Object:
             "redis": {
                 "host": host,
                 "port": int(port),
+                "username": REDIS_USER,
                 "password": f"{{vault://env/{variable}}}",
                 "ssl": True,
                 "ssl_verify": True,

@@ -108,6 +108,9 @@ def tries(backends: Sequence[Backend]) -> set[tuple[tuple[str, ...], bool, int]]
 
 
 def _listening(gateway: Gateway, target: Target, http: int, https: int) -> dict[str, str]:
+    if target.layer == "balancer":
+        # Connections alone; the next layer is told whose they are.
+        return {"KONG_PROXY_LISTEN": "off", "KONG_NGINX_SPROXY_PROXY_PROTOCOL": "on"}
     behind = " proxy_protocol" if target.proxy_protocol else ""
     kinds = {type(one) for one in gateway.listeners}
     http2 = all(one.http2 for one in gateway.listeners if isinstance(one, HttpsListener))

@@ -9,7 +9,7 @@ not told (`Target.pods`) it is an alias of the Service's name, a single address 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -59,23 +59,6 @@ def layer(target: Target, port: int) -> Upstream:
 def pods_of(service: Service, target: Target) -> Pods | None:
     """The pods behind a Service's port, if they are told."""
     return target.pods.get(f"{service.namespace}/{service.name}:{service.port}")
-
-
-def pods_among(gateway: Gateway, services: Iterable[Mapping[str, Any]]) -> dict[str, Pods]:
-    """`Target.pods` of the backends whose Services are among these objects, with a selector."""
-    known = {
-        (body["metadata"].get("namespace", ""), body["metadata"]["name"]): body.get("spec", {})
-        for body in services
-        if body["kind"] == "Service" and body["apiVersion"] == "v1"
-    }
-    found = {}
-    for service in filter(None, (backend.service for backend in gateway.backends)):
-        spec = known.get((service.namespace, service.name), {})
-        for port in spec.get("ports", ()):
-            if port["port"] == service.port and spec.get("selector"):
-                pods = Pods(spec["selector"], port.get("targetPort", service.port))
-                found[f"{service.namespace}/{service.name}:{service.port}"] = pods
-    return found
 
 
 def has_endpoints(backend: Backend, target: Target) -> bool:
