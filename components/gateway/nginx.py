@@ -129,7 +129,7 @@ class _Server:
             named = f"routes[{where[first.name]}].path ({first.name})"
             if place.literal.startswith(_OWN[:3]):
                 lines.append(
-                    f"{named} is {place.literal!r}, which NGINX Ingress Controller keeps for "
+                    f"{named} is {first.path.value!r}, which NGINX Ingress Controller keeps for "
                     "itself; use another path"
                 )
             for other in place.routes[1:]:
@@ -201,9 +201,9 @@ class _Server:
         for place in self.places:
             first = place.own[0]
             if found and (place.literal + "/").startswith("/oauth2/"):
+                named = f"routes[{where[first.name]}].path ({first.name})"
                 lines.append(
-                    f"routes[{where[first.name]}].path ({first.name}) is {place.literal!r}, where "
-                    "sign-in takes place; use another path"
+                    f"{named} is {first.path.value!r}, where sign-in takes place; use another path"
                 )
         return lines
 

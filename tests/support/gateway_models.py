@@ -37,7 +37,7 @@ def target(gateway: Gateway, **changes: Any) -> Target:
         **{
             "namespace": "nginx-ingress",
             "ingress_class": "nginx",
-            "tls_secrets": {one.name: f"tls-{index}" for index, one in enumerate(gateway.hosts)},
+            "tls_secrets": {one.name: f"{one.name}-tls" for one in gateway.hosts},
             "credentials": {name: f"{name}-credentials" for name in asking},
             "upstream": "next",
             "redis": "redis.redis.svc:6379",
@@ -176,36 +176,45 @@ _balances = st.sampled_from(
         {"type": "hash", "by": "cookie", "name": "sid"},
     )
 )
-_features = st.fixed_dictionaries(
-    {"balance": _balances},
-    optional={
-        "maxConnections": st.integers(0, 10),
-        "slowStart": st.sampled_from(("0s", "10s")),
-        "activeHealth": st.just({"path": "/healthy"}),
-        "sessionCookie": st.just({"name": "route"}),
-        "timeouts": st.builds(lambda one: {"connect": one}, durations),
-        "retries": st.sampled_from(({"attempts": 1}, {"when": ["error", "503"]})),
-    },
-)
+_common = {
+    "timeouts": st.builds(lambda one: {"connect": one}, durations),
+    "retries": st.sampled_from(({"attempts": 1}, {"attempts": 3, "nonIdempotent": True})),
+}
+_rare = {
+    "maxConnections": st.integers(0, 10),
+    "slowStart": st.sampled_from(("0s", "10s")),
+    "activeHealth": st.just({"path": "/healthy"}),
+    "sessionCookie": st.just({"name": "route"}),
+    "retries": st.sampled_from(({"attempts": 1}, {"when": ["error", "503"]})),
+}
+_backend = st.fixed_dictionaries({"balance": _balances}, optional=_common)
+_any_backend = st.fixed_dictionaries({"balance": _balances}, optional={**_common, **_rare})
 
 
 @st.composite
-def models(draw: st.DrawFn) -> dict[str, Any]:
-    """A gateway whose parts fit together; two of its routes may still shadow each other."""
+def models(draw: st.DrawFn, *, plain: bool = False) -> dict[str, Any]:
+    """A gateway whose parts fit together; two of its routes may still shadow each other.
+
+    A `plain` one asks for little that an implementation lacks.
+    """
     backends = []
     protocols = dict(zip(BACKENDS, ("http", "websocket", "grpc", "https"), strict=True))
     for name in BACKENDS:
         service = {"name": name, "namespace": draw(st.sampled_from(("team", "other"))), "port": 80}
-        tried = draw(_features)
-        if draw(st.booleans()) and tried["balance"]["type"] != "hash":
+        tried = draw(_backend if plain else _any_backend)
+        if not plain and draw(st.booleans()) and tried["balance"]["type"] != "hash":
             tried["backup"] = {"name": "spare", "namespace": "team", "port": 80}
         backends.append({"name": name, "service": service, "protocol": protocols[name], **tried})
     policies = [
         {**body, "name": f"p{index}"}
         for index, body in enumerate(draw(st.lists(policy_bodies, max_size=5)))
+        if not (plain and body.get("scope") == "redis")
+        and not (plain and body.get("per") == "hour")
     ]
+    shared = _fitting(policies, set(protocols.values())) if plain else None
     routes = [
-        draw(_route(f"r{index}", policies, protocols)) for index in range(draw(st.integers(1, 5)))
+        draw(_route(f"r{index}", policies, protocols, shared))
+        for index in range(draw(st.integers(1, 5)))
     ]
     hosts = [
         {"name": name, **draw(st.sampled_from(({}, {"tls": {"type": "ownCa"}})))} for name in HOSTS
@@ -221,7 +230,11 @@ def models(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def _route(
-    draw: st.DrawFn, name: str, policies: list[dict[str, Any]], protocols: dict[str, str]
+    draw: st.DrawFn,
+    name: str,
+    policies: list[dict[str, Any]],
+    protocols: dict[str, str],
+    shared: list[str] | None,
 ) -> dict[str, Any]:
     path = draw(paths)
     to = draw(st.lists(st.sampled_from(BACKENDS), min_size=1, max_size=2, unique=True))
@@ -232,14 +245,15 @@ def _route(
         "methods": draw(methods),
         "backends": [{"name": one, "weight": 100 // len(to)} for one in to],
     }
-    if draw(st.booleans()):
+    if draw(st.integers(0, 2)) == 0:
         found["headers"] = [{"name": "X-Stage", "value": draw(st.sampled_from(("new", "old")))}]
     if draw(st.booleans()):
         new = draw(literal_paths)
         found["rewrite"] = {"prefix": new} if path["type"] == "prefix" else {"path": new}
     if draw(st.integers(0, 4)) == 0:
         found["canary"] = {"backend": "canary", "header": "X-Canary"}
-    found["policies"] = _fitting(draw(st.permutations(policies)), {protocols[one] for one in to})
+    fitting = _fitting(draw(st.permutations(policies)), {protocols[one] for one in to})
+    found["policies"] = fitting if shared is None else shared
     return found
 
 
