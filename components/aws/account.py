@@ -27,7 +27,7 @@ from botocore.exceptions import (
 )
 from botocore.exceptions import ConnectionError as NoConnection
 
-from components.aws.permissions import ANY_ACCOUNT, Permission, by_resource
+from components.aws.permissions import ANY_ACCOUNT, Permission, by_resource, example
 from components.aws.preflight import (
     ADDRESSES,
     LIMITS,
@@ -220,6 +220,7 @@ class _Questions:
             arn = self._iam.get_role(RoleName=assumed["role"])["Role"]["Arn"]
         found = []
         for resource, actions in by_resource(self.needs.permissions).items():
+            arn_of_one = example(resource).replace(ANY_ACCOUNT, self.identity.account)
             for start in range(0, len(actions), _BATCH):
                 results = _pages(
                     self._iam,
@@ -227,7 +228,7 @@ class _Questions:
                     "EvaluationResults",
                     PolicySourceArn=arn,
                     ActionNames=actions[start : start + _BATCH],
-                    ResourceArns=[resource.replace(ANY_ACCOUNT, self.identity.account)],
+                    ResourceArns=[arn_of_one],
                     ContextEntries=[
                         {
                             "ContextKeyName": "aws:RequestedRegion",

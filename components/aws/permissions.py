@@ -17,7 +17,7 @@ ANY_ACCOUNT: Final = "000000000000"
 
 @dataclass(frozen=True)
 class Permission:
-    """An action (`eks:CreateCluster`) on a resource: its ARN, or "*" where it takes none."""
+    """An action (`eks:CreateCluster`) on resources: a pattern of ARNs, "*" where it takes none."""
 
     action: str
     resource: str = "*"
@@ -50,33 +50,44 @@ _ALWAYS: Final[Mapping[str, str]] = {
     "DescribeSecurityGroups CreateLaunchTemplate CreateLaunchTemplateVersion DeleteLaunchTemplate "
     "DescribeLaunchTemplates DescribeLaunchTemplateVersions RunInstances CreateTags DeleteTags "
     "DescribeAvailabilityZones DescribeInstances DescribeInstanceTypes "
-    "DescribeInstanceTypeOfferings DescribeNetworkInterfaces",
+    "DescribeInstanceTypeOfferings DescribeNetworkInterfaces DescribeRegions DescribeVpcAttribute "
+    "DescribeAddressesAttribute DescribeSecurityGroupRules DescribePrefixLists CreateFlowLogs "
+    "DeleteFlowLogs DescribeFlowLogs",
     "eks arn:{partition}:eks:{region}:{account}:cluster/{name}": "CreateCluster DeleteCluster "
     "DescribeCluster UpdateClusterConfig UpdateClusterVersion CreateNodegroup CreateAddon "
-    "CreateAccessEntry CreatePodIdentityAssociation TagResource",
+    "CreateAccessEntry ListAccessEntries CreatePodIdentityAssociation "
+    "ListPodIdentityAssociations TagResource",
+    "eks arn:{partition}:eks:{region}:{account}:access-entry/{name}/*/*/*/*": "DescribeAccessEntry "
+    "DeleteAccessEntry AssociateAccessPolicy DisassociateAccessPolicy "
+    "ListAssociatedAccessPolicies",
+    "eks arn:{partition}:eks:{region}:{account}:podidentityassociation/{name}/*": ""
+    "DescribePodIdentityAssociation DeletePodIdentityAssociation",
     "eks arn:{partition}:eks:{region}:{account}:nodegroup/{name}/*/*": "DescribeNodegroup "
     "DeleteNodegroup UpdateNodegroupConfig UpdateNodegroupVersion",
     "eks arn:{partition}:eks:{region}:{account}:addon/{name}/*/*": "DescribeAddon UpdateAddon "
     "DeleteAddon",
-    "iam arn:{partition}:iam::{account}:role/{name}-role": "CreateRole DeleteRole GetRole "
+    "iam arn:{partition}:iam::{account}:role/{name}-*": "CreateRole DeleteRole GetRole "
     "PassRole AttachRolePolicy DetachRolePolicy PutRolePolicy DeleteRolePolicy "
-    "UpdateAssumeRolePolicy ListAttachedRolePolicies ListRolePolicies TagRole",
-    "iam arn:{partition}:iam::{account}:policy/{name}-policy": "CreatePolicy DeletePolicy "
-    "GetPolicy GetPolicyVersion CreatePolicyVersion DeletePolicyVersion ListPolicyVersions "
-    "TagPolicy",
-    "kms *": "CreateKey CreateAlias",
+    "UpdateAssumeRolePolicy ListAttachedRolePolicies ListRolePolicies GetRolePolicy "
+    "ListInstanceProfilesForRole TagRole",
+    "iam arn:{partition}:iam::{account}:role/aws-service-role/*": "CreateServiceLinkedRole",
+    "kms *": "CreateKey CreateAlias ListAliases",
+    "kms arn:{partition}:kms:{region}:{account}:alias/{name}-*": "DeleteAlias UpdateAlias",
     "kms arn:{partition}:kms:{region}:{account}:key/*": "DescribeKey GetKeyPolicy PutKeyPolicy "
     "EnableKeyRotation GetKeyRotationStatus ScheduleKeyDeletion CreateGrant TagResource "
     "ListResourceTags",
     "logs arn:{partition}:logs:{region}:{account}:log-group:/aws/eks/{name}/cluster": ""
-    "CreateLogGroup DeleteLogGroup PutRetentionPolicy TagResource",
-    "s3 arn:{partition}:s3:::{name}-artifacts": "CreateBucket DeleteBucket PutBucketPolicy "
+    "CreateLogGroup DeleteLogGroup PutRetentionPolicy TagResource ListTagsForResource",
+    "logs arn:{partition}:logs:{region}:{account}:log-group:/{name}/*": "CreateLogGroup "
+    "DeleteLogGroup PutRetentionPolicy AssociateKmsKey TagResource ListTagsForResource",
+    "logs *": "DescribeLogGroups",
+    "s3 arn:{partition}:s3:::{name}-*": "CreateBucket DeleteBucket PutBucketPolicy "
     "PutEncryptionConfiguration PutBucketVersioning PutBucketPublicAccessBlock "
     "PutLifecycleConfiguration PutBucketTagging ListBucket",
 }
 
 _ALARMS: Final[Mapping[str, str]] = {
-    "cloudwatch arn:{partition}:cloudwatch:{region}:{account}:alarm:{name}-redis": "DeleteAlarms "
+    "cloudwatch arn:{partition}:cloudwatch:{region}:{account}:alarm:{name}-*": "DeleteAlarms "
     "PutMetricAlarm TagResource ListTagsForResource",
     "cloudwatch *": "DescribeAlarms",
 }
@@ -100,10 +111,13 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         **_ALARMS,
     },
     "rds": {
-        "rds arn:{partition}:rds:{region}:{account}:db:{name}": "CreateDBInstance ModifyDBInstance "
+        "rds arn:{partition}:rds:{region}:{account}:db:{name}*": "CreateDBInstance ModifyDBInstance "
         "DeleteDBInstance DescribeDBInstances AddTagsToResource ListTagsForResource",
-        "rds arn:{partition}:rds:{region}:{account}:subgrp:{name}": "CreateDBSubnetGroup "
+        "rds arn:{partition}:rds:{region}:{account}:subgrp:{name}*": "CreateDBSubnetGroup "
         "DeleteDBSubnetGroup DescribeDBSubnetGroups",
+        "rds arn:{partition}:rds:{region}:{account}:pg:{name}*": "CreateDBParameterGroup "
+        "ModifyDBParameterGroup DeleteDBParameterGroup DescribeDBParameterGroups "
+        "DescribeDBParameters",
     },
     "efs": {
         "elasticfilesystem *": "CreateFileSystem DeleteFileSystem DescribeFileSystems "
@@ -116,7 +130,7 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         "route53 *": "ListHostedZones GetChange",
     },
     "budget": {
-        "budgets arn:{partition}:budgets::{account}:budget/{name}": "ModifyBudget ViewBudget",
+        "budgets arn:{partition}:budgets::{account}:budget/{name}-*": "ModifyBudget ViewBudget",
     },
 }
 """What each part of a stack needs more."""
@@ -137,6 +151,11 @@ def permissions(place: Place) -> tuple[Permission, ...]:
         for action in actions.split()
     )
     return tuple(dict.fromkeys(found))
+
+
+def example(pattern: str) -> str:
+    """An ARN that a pattern holds for; "*" stays as it is."""
+    return pattern if pattern == "*" else pattern.replace("*", "any")
 
 
 def by_resource(needed: Iterable[Permission]) -> dict[str, list[str]]:
