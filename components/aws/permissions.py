@@ -111,8 +111,9 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         **_ALARMS,
     },
     "rds": {
-        "rds arn:{partition}:rds:{region}:{account}:db:{name}*": "CreateDBInstance ModifyDBInstance "
-        "DeleteDBInstance DescribeDBInstances AddTagsToResource ListTagsForResource",
+        "rds arn:{partition}:rds:{region}:{account}:db:{name}*": "CreateDBInstance "
+        "ModifyDBInstance DeleteDBInstance DescribeDBInstances AddTagsToResource "
+        "ListTagsForResource",
         "rds arn:{partition}:rds:{region}:{account}:subgrp:{name}*": "CreateDBSubnetGroup "
         "DeleteDBSubnetGroup DescribeDBSubnetGroups",
         "rds arn:{partition}:rds:{region}:{account}:pg:{name}*": "CreateDBParameterGroup "

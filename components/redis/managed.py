@@ -107,9 +107,12 @@ NO_MEANING: Final[Mapping[str, str]] = {
 }
 """Fields that mean nothing at the service, and why."""
 
-_WINDOW = re.compile(r"([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d")
-_DAY = r"(mon|tue|wed|thu|fri|sat|sun)"
-_WEEK_WINDOW = re.compile(rf"{_DAY}:\d\d:\d\d-{_DAY}:\d\d:\d\d")
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_TIME = r"(?:[01]\d|2[0-3]):[0-5]\d"
+_WINDOW = re.compile(rf"({_TIME})-({_TIME})")
+_WEEK_WINDOW = re.compile(rf"({'|'.join(_DAYS)}):({_TIME})-({'|'.join(_DAYS)}):({_TIME})")
+_DAY, _WEEK = 24 * 60, 7 * 24 * 60
+"""Minutes."""
 _NODE_TYPE = r"^((cache|db)\.)?[a-z0-9]+\.[a-z0-9]+$|^$"
 _TOPIC = r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:\S+)?$"
 
@@ -234,14 +237,14 @@ class Managed(RedisTopology):
     @field_validator("snapshot_window")
     @classmethod
     def _is_window(cls, value: str) -> str:
-        if not _WINDOW.fullmatch(value):
+        if not (found := _WINDOW.fullmatch(value)) or _length(_daily(found), _DAY) < 60:
             raise ValueError("give an hour or more in UTC, like 03:00-04:00")
         return value
 
     @field_validator("maintenance_window")
     @classmethod
     def _is_weekly(cls, value: str) -> str:
-        if not _WEEK_WINDOW.fullmatch(value):
+        if not (found := _WEEK_WINDOW.fullmatch(value)) or _length(_weekly(found), _WEEK) < 60:
             raise ValueError("give an hour or more of a week in UTC, like sun:05:00-sun:06:00")
         return value
 
@@ -260,6 +263,11 @@ class Managed(RedisTopology):
             )
         if not self.node_type:
             _smallest(self.memory, self.cpus, self._candidates())
+        if self.retention and _overlap(self.snapshot_window, self.maintenance_window):
+            raise ValueError(
+                f"redisSnapshotWindow is {self.snapshot_window!r} and redisMaintenanceWindow "
+                f"{self.maintenance_window!r}: the service wants them apart"
+            )
         return self
 
     def _versions(self) -> Sequence[str]:
@@ -448,6 +456,43 @@ def identifier(prefix: str, topology: Managed) -> str:
             "most 31 letters and no two hyphens in a row"
         )
     return name
+
+
+def _minutes(time: str) -> int:
+    hours, minutes = time.split(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _daily(found: re.Match[str]) -> tuple[int, int]:
+    return _minutes(found[1]), _minutes(found[2])
+
+
+def _weekly(found: re.Match[str]) -> tuple[int, int]:
+    first, start, last, end = found.groups()
+    return (
+        _DAYS.index(first) * _DAY + _minutes(start),
+        _DAYS.index(last) * _DAY + _minutes(end),
+    )
+
+
+def _length(window: tuple[int, int], period: int) -> int:
+    """Minutes of a window that may go past the period's end."""
+    return (window[1] - window[0]) % period
+
+
+def _overlap(daily: str, weekly: str) -> bool:
+    """Whether a window of every day meets one of the week."""
+    day, week = _WINDOW.fullmatch(daily), _WEEK_WINDOW.fullmatch(weekly)
+    if not day or not week:
+        return False
+    start, end = _weekly(week)
+    length = _length((start, end), _WEEK)
+    for number in range(len(_DAYS)):
+        first = number * _DAY + _daily(day)[0]
+        ahead, behind = (first - start) % _WEEK, (start - first) % _WEEK
+        if ahead < length or behind < _length(_daily(day), _DAY):
+            return True
+    return False
 
 
 def _is_set(kind: type[Managed], name: str, values: Mapping[str, Any]) -> bool:

@@ -459,6 +459,15 @@ def test_replicas_that_writes_need_are_a_parameter_only_if_asked_for():
         ({"Replicas": 6}, "redisReplicas is 6"),
         ({"EngineVersion": "9.9"}, "redisEngineVersion is '9.9'"),
         ({"SnapshotWindow": "3-4"}, "redisSnapshotWindow is '3-4'"),
+        ({"SnapshotWindow": "03:00-03:30"}, "redisSnapshotWindow is '03:00-03:30'"),
+        ({"SnapshotWindow": "05:30-06:30"}, "the service wants them apart"),
+        ({"SnapshotWindow": "04:30-05:30"}, "the service wants them apart"),
+        (
+            {"SnapshotWindow": "23:30-00:30", "MaintenanceWindow": "mon:00:00-mon:01:00"},
+            "the service wants them apart",
+        ),
+        ({"MaintenanceWindow": "sun:05:00-sun:05:59"}, "redisMaintenanceWindow is"),
+        ({"MaintenanceWindow": "sun:25:00-sun:26:00"}, "redisMaintenanceWindow is"),
         ({"MaintenanceWindow": "sunday"}, "redisMaintenanceWindow is 'sunday'"),
         ({"NodeType": "large"}, "redisNodeType"),
         ({"Memory": 500_000}, "the largest node"),
@@ -469,6 +478,14 @@ def test_replicas_that_writes_need_are_a_parameter_only_if_asked_for():
 def test_bad_values_are_told(settings: dict[str, Any], message: str):
     with pytest.raises(model.TopologyError, match=message):
         parsed(Topology="replicated", **settings)
+
+
+def test_windows_that_meet_only_at_their_ends_are_apart():
+    parsed(Topology="replicated", SnapshotWindow="04:00-05:00")
+    parsed(Topology="replicated", SnapshotWindow="06:00-07:00")
+    parsed(Topology="replicated", SnapshotWindow="23:30-00:30")
+    # Without snapshots there is nothing to keep apart.
+    parsed(Topology="replicated", SnapshotWindow="05:30-06:30", Persistence="none")
 
 
 def test_a_name_that_is_too_long_is_told():
