@@ -348,6 +348,11 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _is_redis(self) -> Self:
         self.redis()
+        if self.redis_provider != "cluster" and self.gateway_redis_port:
+            raise ValueError(
+                f"gatewayRedisPort is {self.gateway_redis_port}, but redisProvider is "
+                f"{self.redis_provider!r}: the gateway leads to Redis in the cluster only; remove it"
+            )
         return self
 
     @model_validator(mode="after")
@@ -433,9 +438,12 @@ class Settings(BaseModel):
                 "set cluster to eks, in whose network it is, or remove redisProvider"
             )
         # Other stacks do not pay for its model.
-        from components.redis.managed import KINDS
+        from components.redis.managed import KINDS, identifier
 
-        return parse_redis(values, KINDS)
+        found = parse_redis(values, KINDS)
+        if found is not None:
+            identifier(self.eks_name, found)
+        return found
 
     def kubeconfig_path(self, environ: Mapping[str, str] = os.environ) -> Path:
         """The kubeconfig of an existing cluster: the setting, $KUBECONFIG, or ~/.kube/config."""

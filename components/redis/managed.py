@@ -111,6 +111,7 @@ _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIME = r"(?:[01]\d|2[0-3]):[0-5]\d"
 _WINDOW = re.compile(rf"({_TIME})-({_TIME})")
 _WEEK_WINDOW = re.compile(rf"({'|'.join(_DAYS)}):({_TIME})-({'|'.join(_DAYS)}):({_TIME})")
+_LONGEST: Final = 32
 _DAY, _WEEK = 24 * 60, 7 * 24 * 60
 """Minutes."""
 _NODE_TYPE = r"^((cache|db)\.)?[a-z0-9]+\.[a-z0-9]+$|^$"
@@ -443,17 +444,17 @@ def alarms(topology: Managed) -> Iterator[Alarm]:
         yield Alarm("lag", "ReplicationLag", "Maximum", 10, 5, "A replica of Redis lags")
 
 
-def identifier(prefix: str, topology: Managed) -> str:
-    """What the service knows it by: at most 31 letters, so that users' names fit as well.
+def identifier(prefix: str, topology: RedisTopology) -> str:
+    """What the service knows it by: at most 32 letters, so that users' names fit as well.
 
     Raises:
         ValueError: it would be longer.
     """
     name = f"{prefix}-{topology.namespace}"
-    if len(name) > 31 or "--" in name:
+    if len(name) > _LONGEST or "--" in name:
         raise ValueError(
-            f"redisNamespace is {topology.namespace!r}: {name!r} is its name at AWS, which has at "
-            "most 31 letters and no two hyphens in a row"
+            f"redisNamespace is {topology.namespace!r}, so its name at AWS would be {name!r}: at "
+            f"most {_LONGEST} letters, and no two hyphens in a row"
         )
     return name
 

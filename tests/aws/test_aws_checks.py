@@ -91,6 +91,16 @@ def test_redis_at_aws_needs_eks():
     assert isinstance(found, Managed) and found.node == "cache.r7g.large"
 
 
+def test_what_does_not_fit_the_cluster_or_the_gateway_is_told():
+    stack = {"cluster": "eks", "awsRegion": REGION, "redisTopology": "replicated"}
+    for more, message in (
+        ({"eksName": "a-very-long-name-of-a-cluster"}, "its name at AWS would be 'a-very-long"),
+        ({"gateway": "nginx", "gatewayRedisPort": 6379}, "gatewayRedisPort is 6379"),
+    ):
+        with pytest.raises(SettingsError, match=message):
+            configuration.parse({**stack, "redisProvider": "aws", **more})
+
+
 def test_settings_of_the_service_need_the_service():
     with pytest.raises(SettingsError, match="redisNodeType is set"):
         configuration.parse({"redisTopology": "replicated", "redisNodeType": "r7g.large"})

@@ -489,7 +489,7 @@ def test_windows_that_meet_only_at_their_ends_are_apart():
 
 
 def test_a_name_that_is_too_long_is_told():
-    with pytest.raises(ValueError, match="at most 31 letters"):
+    with pytest.raises(ValueError, match="at most 32 letters"):
         managed.identifier("a" * 20, parsed(Topology="standalone", Namespace="b" * 20))
 
 
