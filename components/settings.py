@@ -351,7 +351,7 @@ class Settings(BaseModel):
         if self.redis_provider != "cluster" and self.gateway_redis_port:
             raise ValueError(
                 f"gatewayRedisPort is {self.gateway_redis_port}, but redisProvider is "
-                f"{self.redis_provider!r}: the gateway leads to Redis in the cluster only; remove it"
+                f"{self.redis_provider!r}: the gateway leads to Redis in a cluster only; remove it"
             )
         return self
 
