@@ -24,6 +24,8 @@ _CNI = "1.9.0"
 _COREDNS = "1.13.1"
 # Newer versions were refused by the Go module proxy where this was built.
 _KUBE_ROUTER = "2.1.0"
+# Likewise: what the gateway installs is 3.5.
+_KONG_INGRESS_CONTROLLER = "3.4.0"
 # 1.37 would ask GitHub whether Kubernetes 1.34.4 exists; 1.38 knows it.
 _MINIKUBE = "1.38.1"
 
@@ -115,7 +117,7 @@ class DebianSource:
 class Tool:
     """One executable. `sandbox`: needed by the embedded control plane only, which is for Linux.
 
-    `real_nodes`: needed by real nodes of the embedded control plane only.
+    `real_nodes`: needed by real nodes of the embedded control plane only, or by tests beside them.
     `without`: what does not work without it; a tool that has it is optional.
     """
 
@@ -271,6 +273,17 @@ TOOLS = {
                 MODULES / "kube-router",
                 "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router",
             ),
+        ),
+        # For a test: that it reads the objects of a gateway as they are meant.
+        Tool(
+            "kong-ingress-controller",
+            _KONG_INGRESS_CONTROLLER,
+            source=GoSource(
+                MODULES / "kong-ingress-controller",
+                "github.com/kong/kubernetes-ingress-controller/v3/internal/cmd",
+                "github.com/kong/kubernetes-ingress-controller/v3/pkg/metadata.Release",
+            ),
+            real_nodes=True,
         ),
         Tool(
             "runc",

@@ -554,7 +554,11 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "sign-in through Dex",
         "gateway",
         Carried(f"{_POLICY} (external authentication) and the platform's oauth2-proxy"),
-        Missing(_KONG_ENTERPRISE, "gateway nginx, or jwt with publicKey"),
+        Missing(
+            _KONG_ENTERPRISE,
+            "gateway nginx, or a route to istio-ingressgateway, where the platform's oauth2-proxy "
+            "has everybody sign in (not jwt: Dex changes its keys every six hours)",
+        ),
         _policies(model.Oidc),
     ),
     Feature(
@@ -813,14 +817,6 @@ FEATURES: Final[tuple[Feature, ...]] = (
         Carried(_POLICY),
         Missing(_KONG_ENTERPRISE, "limits with the same by and scope, and another per,"),
         kong_limits.several_rates,
-    ),
-    Feature(
-        "rateNobody",
-        "rates of consumers without a sign-in",
-        "gateway",
-        Carried(_POLICY),
-        Missing(_NOBODY, "a policy of type apiKey, basic or jwt beside it, or by: client"),
-        kong_limits.rates_of_nobody,
     ),
 )
 

@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from components.gateway import kong_settings, kong_upstreams
 from components.gateway.routes import (
-    AUTHENTICATION,
     Backend,
     Compression,
     Filter,
@@ -265,20 +264,6 @@ def several_rates(gateway: Gateway) -> list[str]:
         )
 
     return _routes(gateway, "policies", lambda one: any(map(differ, _rates(one, gateway))))
-
-
-def rates_of_nobody(gateway: Gateway) -> list[str]:
-    """Routes with rates of consumers, and no sign-in."""
-    return _routes(
-        gateway,
-        "policies",
-        lambda one: any(
-            policy.type == "rateLimit" and policy.by == "consumer"
-            for host in one.hosts
-            if not any(policy.type in AUTHENTICATION for policy in gateway.policies_of(one, host))
-            for policy in gateway.policies_of(one, host)
-        ),
-    )
 
 
 def _rates(route: Route, gateway: Gateway) -> Iterator[list[RateLimit]]:

@@ -56,21 +56,21 @@ class Plugin:
 
     def object(self, target: Target) -> Object:
         """As a KongPlugin, in the gateway's namespace."""
-        return {
-            **self._body("KongPlugin"),
-            "metadata": metadata(self.name, target.namespace, {CLASS: target.ingress_class}),
-        }
+        return self._body(
+            "KongPlugin", metadata(self.name, target.namespace, {CLASS: target.ingress_class})
+        )
 
     def everywhere(self, target: Target) -> Object:
         """As a KongClusterPlugin of all requests."""
         whole = metadata(self.name, annotations={CLASS: target.ingress_class})
         whole["labels"]["global"] = "true"
-        return {**self._body("KongClusterPlugin"), "metadata": whole}
+        return self._body("KongClusterPlugin", whole)
 
-    def _body(self, kind: str) -> Object:
+    def _body(self, kind: str, whole: Object) -> Object:
         return {
             "apiVersion": f"{GROUP}/v1",
             "kind": kind,
+            "metadata": whole,
             "plugin": self.plugin,
             "config": dict(self.config),
             "protocols": list(self.protocols),
