@@ -19,8 +19,6 @@ def place(aws: Aws, eks: Eks, account: str, redis: Managed | None) -> Place:
     parts: set[str] = set()
     if redis is not None:
         parts.add(redis.service)
-    if aws.database == "rds":
-        parts.add("rds")
     if aws.domain:
         parts.add("entry")
     if aws.budget:

@@ -240,30 +240,6 @@ def autoscaler(scope: Scope) -> str:
     )
 
 
-def artifacts(bucket_arn: str) -> str:
-    """Whoever reads and writes pipelines' artefacts in one bucket."""
-    return document(
-        [
-            allow(_actions("s3", "ListBucket GetBucketLocation"), bucket_arn),
-            allow(
-                _actions("s3", "GetObject PutObject DeleteObject AbortMultipartUpload"),
-                f"{bucket_arn}/*",
-            ),
-        ]
-    )
-
-
-def only_tls(bucket_arn: str) -> str:
-    """A bucket's own policy: nobody without TLS."""
-    denied = allow(
-        ["s3:*"],
-        [bucket_arn, f"{bucket_arn}/*"],
-        {"Bool": {"aws:SecureTransport": "false"}},
-        {"AWS": "*"},
-    )
-    return document([{**denied, "Effect": "Deny"}])
-
-
 def flow_logs(group_arn: str) -> str:
     """VPC flow logs write to one log group."""
     return document(
@@ -309,13 +285,13 @@ def secrets_key(scope: Scope, cluster_role_arn: str) -> str:
 
 
 def data_key(scope: Scope) -> str:
-    """The key of volumes, artefacts, database and logs.
+    """The key of volumes, logs, and Redis as a service.
 
-    As in the policies of AWS's own keys (`aws/ebs`): whoever of this account may use a volume or an
-    object uses the key, but only through the service. Roles that AWS makes later (of Auto Scaling)
+    As in the policies of AWS's own keys (`aws/ebs`): whoever of this account may use a volume or a
+    Redis uses the key, but only through the service. Roles that AWS makes later (of Auto Scaling)
     need not exist yet.
     """
-    stores = ("ec2", "rds", "s3", "elasticache", "memorydb")
+    stores = ("ec2", "elasticache", "memorydb")
     services = [f"{name}.{scope.region}.amazonaws.com" for name in stores]
     through = {
         "StringEquals": {"kms:CallerAccount": scope.account, "kms:ViaService": services},

@@ -67,8 +67,6 @@ class Aws(_Model):
     domain: str = ""
     hosted_zone: str = ""
     entry_cidrs: tuple[str, ...] = ()
-    artifacts: Literal["in-cluster", "s3"] = "s3"
-    database: Literal["in-cluster", "rds"] = "in-cluster"
     protect: bool = True
     """Whether what holds data is kept from being deleted."""
     preflight: bool = True
