@@ -1,5 +1,6 @@
 """What settings mean for preflight and cost, and what is printed before anything is made."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from components import settings as configuration
 from components.aws import before, checks
 from components.aws import cost as costs
+from components.aws.__main__ import main
 from components.aws.preflight import AccountError, demand
 from components.aws.shape import ShapeError, parse
 from components.redis import topology as model
@@ -157,3 +159,30 @@ def test_the_budget_is_of_the_stacks_own_tag(run_aws):
     [made] = ran.aws.budgets.describe_budgets(AccountId=ACCOUNT)["Budgets"]
     assert made["BudgetLimit"] == {"Amount": "100", "Unit": "USD"}
     assert made["CostFilters"] == {"TagKeyValue": ["user:ml-platform:stack$ml-platform/test"]}
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr("sys.argv", ["components.aws", *arguments])
+    return main()
+
+
+def test_cost_and_policy_are_printed_without_aws(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    more = ("--set", "redisTopology=replicated", "--set", "redisProvider=aws")
+    assert command(monkeypatch, "cost", "-s", "aws", *more) == 0
+    assert "Redis nodes cache.t4g.small (valkey)" in capsys.readouterr().out
+    assert command(monkeypatch, "policy", "-s", "aws", "--set", "awsBudget=0") == 0
+    statements = json.loads(capsys.readouterr().out)["Statement"]
+    actions = {action for statement in statements for action in statement["Action"]}
+    assert "eks:CreateCluster" in actions and "elasticache:CreateUser" not in actions
+
+
+def test_a_stack_that_is_not_on_aws_has_neither(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    assert command(monkeypatch, "cost", "-s", "local") == 1
+    assert "the cluster of local is 'minikube', not 'eks'" in capsys.readouterr().err
