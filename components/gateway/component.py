@@ -227,9 +227,10 @@ class Gateway(pulumi.ComponentResource):
                 parent=self, provider=cluster.platform, deleted_with=cluster.deleted_with
             ),
         )
-        values = {field: generated.credential(field) for field in wanted}
+        values = {field: _hidden(generated.credential(field)) for field in wanted}
+        chain, key = _hidden(generated.certificate), _hidden(generated.key)
         secrets = [
-            credentials.certificate(names.namespace, generated.certificate, generated.key),
+            credentials.certificate(names.namespace, chain, key),
             *credentials.objects(args.routes, implementation, names.namespace, values, _joined),
         ]
         made = dict(made or {})
@@ -240,7 +241,7 @@ class Gateway(pulumi.ComponentResource):
             made[Ref("Namespace", "", "", namespace)] = redis.account
         if redis and access.shares(args.routes):
             password, authority = redis.access.app_password, redis.ca_certificate
-            secrets.append(credentials.redis(names.namespace, password, authority))
+            secrets.append(credentials.redis(names.namespace, _hidden(password), authority))
         bodies = objects(args, load_balancer=balanced)
         if implementation == "kong":
             # Kong reads its own certificate when it starts; NGINX's controller watches the Secret.
@@ -378,6 +379,11 @@ def _address(status: Mapping[str, Any] | None) -> str:
     """What a load balancer gave; "" in a preview or a refresh that knows none yet."""
     given = ((status or {}).get("loadBalancer") or {}).get("ingress") or [{}]
     return str(given[0].get("hostname") or given[0].get("ip") or "")
+
+
+def _hidden(value: pulumi.Output[str]) -> pulumi.Output[str]:
+    found: pulumi.Output[str] = pulumi.Output.secret(value)
+    return found
 
 
 def _joined(

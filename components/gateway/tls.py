@@ -67,7 +67,7 @@ def _secret(host: Host) -> str:
     if isinstance(host.tls, OwnCaTls):
         return OWN_SECRET
     plain = host.name.replace("*", "any").replace(".", "-")
-    if len(plain) > 50:
+    if len(plain) > 50 or "*" in host.name:
         plain = f"{plain[:41]}-{hashlib.sha256(host.name.encode()).hexdigest()[:8]}"
     return f"{plain}-tls"
 

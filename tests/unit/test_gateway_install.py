@@ -167,7 +167,7 @@ def test_manifests_of_something_else_name_the_setting(args, tmp_path: Path):
         install.objects(args("nginx", path=tmp_path / "none"), shape("nginx"))
     with pytest.raises(SourceError, match="gatewayRef is 'a b'"):
         install.objects(args("nginx", path=None, ref="a b"), shape("nginx"))
-    with pytest.raises(SourceError, match=r"gatewayDefinitionsPath is .*gateway-api"):
+    with pytest.raises(SourceError, match=r"gatewayDefinitionsPath is .*kubernetes-conf"):
         install.objects(args("kong", definitions=tmp_path / "none"), shape("kong"))
 
 
