@@ -171,7 +171,27 @@ class Client:
         user_agent: str = "",
         timeout: float = 75.0,
     ) -> Object:
-        """Send one request and parse its JSON answer. Busy answers (429, Retry-After) are repeated.
+        """Send one request and parse its JSON answer.
+
+        Raises:
+            ApiError, Unreachable: as `raw`.
+        """
+        options = {"content_type": content_type, "accept": accept, "user_agent": user_agent}
+        return _object(self.raw(method, path, query, body, **options, timeout=timeout))
+
+    def raw(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        body: bytes | None = None,
+        *,
+        content_type: str = "",
+        accept: str = JSON,
+        user_agent: str = "",
+        timeout: float = 75.0,
+    ) -> bytes:
+        """Send one request; its answer as it is. Busy answers (429, Retry-After) are repeated.
 
         Raises:
             ApiError: the API server answered with an error.
@@ -197,7 +217,7 @@ class Client:
                 continue
             self._answered, self._lost = True, None
             if response.status < 300:
-                return _object(response.data)
+                return bytes(response.data)
             wait = response.headers.get("Retry-After")
             if wait and response.status in {429, 503, 504}:
                 busy += 1
