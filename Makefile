@@ -8,7 +8,7 @@ RUN := $(UV) run --locked --no-sync
 SETTINGS = $(foreach setting,$(SET),--set $(setting))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-real-nodes up preview preview-report destroy down explain lint test faults mutation bench
+.PHONY: help setup setup-real-nodes up preview preview-report doctor destroy down explain lint test faults mutation bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
@@ -45,6 +45,9 @@ destroy: setup ## take the platform off the embedded cluster
 
 down: setup ## stop the embedded cluster and remove its data
 	$(RUN) python -m sandbox down
+
+doctor: setup ## what is wrong with the embedded cluster's platform; python -m doctor for another
+	$(RUN) python -m doctor --sandbox
 
 explain: setup ## why an object waits: make explain OBJECT=Deployment/kubeflow/ml-pipeline
 	$(RUN) python -m components.kubeflow explain -s sandbox $(SETTINGS) $(OBJECT)
