@@ -224,14 +224,6 @@ def ingress(aws: Aws, inputs: Inputs) -> Made:
     return made["SecurityGroupRules"][0]["SecurityGroupRuleId"], {}
 
 
-@backs("aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule")
-def egress(aws: Aws, inputs: Inputs) -> Made:
-    made = aws.ec2.authorize_security_group_egress(
-        GroupId=inputs["securityGroupId"], IpPermissions=[_permission(inputs)]
-    )
-    return made["SecurityGroupRules"][0]["SecurityGroupRuleId"], {}
-
-
 @backs("aws:ec2/flowLog:FlowLog")
 def flow_log(aws: Aws, inputs: Inputs) -> Made:
     made = aws.ec2.create_flow_logs(

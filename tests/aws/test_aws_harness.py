@@ -1,5 +1,9 @@
 """The harness itself: a missing dependency, an unknown type and a refusal are seen."""
 
+import ast
+import importlib
+from pathlib import Path
+
 import pulumi
 import pytest
 from botocore.exceptions import ClientError
@@ -10,8 +14,10 @@ from pulumi_aws.iam.role import Role
 from pulumi_aws.provider import Provider
 from pulumi_aws.sqs.queue import Queue
 
-from tests.aws import tested
-from tests.aws.moto_mocks import ACCOUNT, MissingReference, references
+from tests.aws import backends, tested
+from tests.aws.moto_mocks import ACCOUNT, BACKED, NOT_BACKED, MissingReference, references
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_ids_and_defaults_are_motos(run_aws) -> None:
@@ -71,3 +77,21 @@ def test_references_are_found_in_policies_and_patterns_are_none() -> None:
 
 def test_the_page_is_current() -> None:
     assert tested.FILE.read_text() == tested.text(), "run: python -m tests.aws.tested"
+
+
+def used() -> set[str]:
+    """The types of AWS that the program imports."""
+    found = set()
+    for file in (ROOT / "components").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pulumi_aws."):
+                module = importlib.import_module(node.module or "")
+                names = [getattr(module, name.name) for name in node.names]
+                found |= {n.pulumi_type for n in names if hasattr(n, "pulumi_type")}
+    return {type_ for type_ in found if type_.startswith("aws:")}
+
+
+def test_every_type_of_the_stack_is_backed_or_listed_and_no_other() -> None:
+    assert backends.ALL
+    assert not BACKED.keys() & NOT_BACKED.keys()
+    assert used() == BACKED.keys() | NOT_BACKED.keys()
