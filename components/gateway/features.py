@@ -263,7 +263,12 @@ FEATURES: Final[tuple[Feature, ...]] = (
         _backends("activeHealth", lambda one: one.active_health),
     ),
     Feature(
-        "passiveHealth", "passive health checks", "gateway", _UPSTREAM, _KONG_UPSTREAM, _always
+        "passiveHealth",
+        "passive health checks",
+        "gateway",
+        _UPSTREAM,
+        Carried("KongUpstreamPolicy; of TCP, readiness probes alone"),
+        _always,
     ),
     Feature(
         "retries",
@@ -452,7 +457,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "gRPC",
         "gateway",
         Carried("upstreams of VirtualServer"),
-        Carried("GRPCRoute, or annotations of the Service"),
+        Carried("HTTPRoute and annotations: of a GRPCRoute its controller reads no balancing"),
         _backends("protocol", lambda one: one.protocol in {"grpc", "grpcs"}),
         portable=True,
     ),
@@ -779,12 +784,12 @@ FEATURES: Final[tuple[Feature, ...]] = (
         kong_limits.mixed_backends,
     ),
     Feature(
-        "grpcPaths",
-        "gRPC by something else than /, /<Service> as prefix and /<Service>/<Method>",
+        "tcpBalance",
+        "balance and health checks of a TCP backend",
         "gateway",
-        Carried("VirtualServer"),
-        Missing(_NOBODY, "such a path, without methods and rewrite"),
-        kong_limits.grpc_paths,
+        Carried("TransportServer"),
+        Missing("Kong has it, but not its controller", "round robin, and readiness probes"),
+        kong_limits.connections_balanced,
     ),
     Feature(
         "prefixDots",

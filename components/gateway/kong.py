@@ -87,9 +87,12 @@ class _Placed:
 
 @dataclass(frozen=True)
 class _Group:
-    """Routes of one path that are the same at several hosts: one HTTPRoute or GRPCRoute."""
+    """Routes of one path that are the same at several hosts: one HTTPRoute.
 
-    kind: str
+    Also those of gRPC: of a GRPCRoute's backends the controller reads no KongUpstreamPolicy.
+    """
+
+    scheme: str
     placed: tuple[_Placed, ...]
     tls: bool
     redirect: bool
@@ -100,7 +103,7 @@ class _Group:
         names = tuple(
             (one.route.name, *(policy.name for policy in one.policies)) for one in self.placed
         )
-        return self.kind, self.tls, self.redirect, names
+        return self.scheme, self.tls, self.redirect, names
 
 
 class _Rendering:
@@ -183,7 +186,7 @@ class _Rendering:
         for backend in self.gateway.backends:
             namespace = self.upstreams[backend.name].namespace
             if namespace != self.target.namespace:
-                kinds.setdefault(namespace, set()).update(("GRPCRoute", "HTTPRoute", "TCPRoute"))
+                kinds.setdefault(namespace, set()).update(("HTTPRoute", "TCPRoute"))
         return [
             portable.reference_grant(self.target.name, namespace, names, self.target.namespace)
             for namespace, names in sorted(kinds.items())
@@ -241,11 +244,11 @@ class _Rendering:
         paths: dict[tuple[str, str, str], list[_Placed]] = {}
         for route in self.gateway.routes_of(host.name):
             policies = tuple(self._policies(route, host))
-            key = (self._kind(route), route.path.type, route.path.value)
+            key = (self._scheme(route), route.path.type, route.path.value)
             paths.setdefault(key, []).append(_Placed(route, policies))
         tls = self._has_tls(host)
-        for (kind, _, _), placed in paths.items():
-            yield _Group(kind, tuple(placed), tls, tls and host.redirect)
+        for (scheme, _, _), placed in paths.items():
+            yield _Group(scheme, tuple(placed), tls, tls and host.redirect)
 
     def _policies(self, route: Route, host: Host) -> Iterator[Policy]:
         """The policies that the layer carries out."""
@@ -258,13 +261,14 @@ class _Rendering:
             if layer_of(policy, authenticated=authenticated) == self.target.layer:
                 yield policy
 
-    def _kind(self, route: Route) -> str:
+    def _scheme(self, route: Route) -> str:
+        """As which Kong takes requests: it passes gRPC on as nothing else."""
         protocol = self.gateway.backend(route.backends[0].name).protocol
-        return "GRPCRoute" if protocol in ("grpc", "grpcs") else "HTTPRoute"
+        inside = self.target.layer != "proxy"
+        return "grpc" if inside and protocol in ("grpc", "grpcs") else "http"
 
     def _route(self, group: _Group, hosts: Sequence[Host]) -> Object:
-        make = self._grpc_rules if group.kind == "GRPCRoute" else self._http_rules
-        rules = [rule for placed in group.placed for rule in make(placed, group)]
+        rules = [rule for placed in group.placed for rule in self._rules_of(placed, group)]
         first = group.placed[0]
         if len(rules) > portable.MOST_RULES:
             raise Lacking(
@@ -273,16 +277,13 @@ class _Rendering:
                 "fewer routes, methods or canaries of this path"
             )
         annotations = {"konghq.com/protocols": _protocols(group)}
-        if group.redirect and group.kind == "HTTPRoute":
+        if group.redirect:
             # The filter RequestRedirect would lose the scheme in Kong's controller.
             annotations["konghq.com/https-redirect-status-code"] = "301"
-        if group.kind == "GRPCRoute":
-            names = [name for name in self._plugin_names(first) if name]
-            annotations |= {"konghq.com/plugins": ",".join(names)} if names else {}
-        elif self._is_outside(first.route):
+        if self._is_outside(first.route):
             annotations["konghq.com/preserve-host"] = "false"
         return portable.route(
-            group.kind,
+            "HTTPRoute",
             self._name(first.route.name),
             self.target.namespace,
             self._parents([name for host in hosts for name in self._attached(group, host)]),
@@ -307,7 +308,7 @@ class _Rendering:
 
     # --- rules -----------------------------------------------------------------------------------
 
-    def _http_rules(self, placed: _Placed, group: _Group) -> Iterator[Object]:
+    def _rules_of(self, placed: _Placed, group: _Group) -> Iterator[Object]:
         route = placed.route
         filters = self._filters(placed)
         matches = self._matches(route, group)
@@ -380,39 +381,7 @@ class _Rendering:
             return kong_upstreams.layer(self.target, ports[0] if ports else 80)
         return self.upstreams[backend]
 
-    def _grpc_rules(self, placed: _Placed, group: _Group) -> Iterator[Object]:
-        route = placed.route
-        method = kong_limits.grpc_method(route) or {}
-        match: Object = {"method": {"type": "Exact", **method}} if method else {}
-        headers = portable.header_matches(route.headers)
-        if route.canary and self.target.layer != "proxy":
-            refs = [_backend(self._upstream(route.canary.backend))]
-            yield {
-                "matches": [{**match, "headers": [*headers, _asked(route)]}],
-                "backendRefs": refs,
-            }
-        whole = {**match, **({"headers": headers} if headers else {})}
-        yield {
-            **({"matches": [whole]} if whole else {}),
-            "backendRefs": self._refs(route),
-        }
-
     # --- plugins ---------------------------------------------------------------------------------
-
-    def _plugin_names(self, placed: _Placed) -> list[str]:
-        """The plugins of a gRPC route, whose filters the controller does not read."""
-        plugins = kong_plugins.of_route(placed.policies, self.target)
-        for policy in placed.policies:
-            if isinstance(policy, Headers):
-                for kind, change in (
-                    ("request-transformer", policy.request),
-                    ("response-transformer", policy.response),
-                ):
-                    if change != HeaderChange():
-                        plugins.append(
-                            kong_plugins.transformer(policy.name, self.target, kind, change)
-                        )
-        return [self._keep(plugin) for plugin in plugins]
 
     def _extension(self, plugin: Plugin) -> Object:
         return portable.extension(GROUP, "KongPlugin", self._keep(plugin))
@@ -528,10 +497,9 @@ def _section(one: HttpsListener, host: Host) -> str:
 
 
 def _protocols(group: _Group) -> str:
-    scheme = "grpc" if group.kind == "GRPCRoute" else "http"
     if group.redirect:
-        return f"{scheme}s"
-    return f"{scheme},{scheme}s" if group.tls else scheme
+        return f"{group.scheme}s"
+    return f"{group.scheme},{group.scheme}s" if group.tls else group.scheme
 
 
 def _backend(upstream: Upstream, weight: int | None = None) -> Object:

@@ -56,6 +56,22 @@ def _unlike(gateway: Gateway, settings: Iterable[object], key: str) -> list[str]
     ]
 
 
+def connections_balanced(gateway: Gateway) -> list[str]:
+    """Backends of plain TCP with more than endpoints in turn."""
+    usual = Backend.model_fields
+    return [
+        f"backends[{index}].{key} ({one.name})"
+        for index, one in enumerate(gateway.backends)
+        if one.protocol == "tcp"
+        for name, key in (
+            ("balance", "balance"),
+            ("active_health", "activeHealth"),
+            ("passive_health", "passiveHealth"),
+        )
+        if getattr(one, name) != usual[name].default
+    ]
+
+
 def retries_of_backends(gateway: Gateway) -> list[str]:
     """Backends with retries under conditions of their own."""
     if len(kong_settings.tries(gateway.backends)) < 2:
@@ -186,31 +202,6 @@ def mixed_backends(gateway: Gateway) -> list[str]:
         "canary",
         lambda one: len({_is_grpc(backend) for backend in _backends(one, gateway)}) > 1,
     )
-
-
-def grpc_paths(gateway: Gateway) -> list[str]:
-    """Routes of gRPC by something else than services and methods."""
-    return _routes(
-        gateway,
-        "path",
-        lambda one: (
-            all(map(_is_grpc, _backends(one, gateway)))
-            and (grpc_method(one) is None or one.rewrite is not None or bool(one.methods))
-        ),
-    )
-
-
-def grpc_method(route: Route) -> dict[str, str] | None:
-    """Service and method of a gRPC route's path; empty for all, None where it names none."""
-    parts = route.path.value.strip("/").split("/")
-    match route.path.type, route.path.value, len(parts):
-        case "prefix", "/", _:
-            return {}
-        case "prefix", _, 1:
-            return {"service": parts[0]}
-        case "exact", _, 2:
-            return {"service": parts[0], "method": parts[1]}
-    return None
 
 
 def prefixes_with_dots(gateway: Gateway) -> list[str]:

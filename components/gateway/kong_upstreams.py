@@ -77,8 +77,10 @@ def objects(backends: Iterable[Backend], target: Target) -> list[Object]:
     shared: dict[str, str] = {}
     for backend in backends:
         annotations = _annotations(backend)
-        spec = _policy(backend) if has_endpoints(backend, target) else {}
-        if spec:
+        # The controller reads no policy of a TCPRoute's backends, and no KongIngress.
+        told = has_endpoints(backend, target) and backend.protocol != "tcp"
+        if told:
+            spec = _policy(backend)
             name = shared.setdefault(repr(spec), f"{target.name}-{backend.name}")
             namespace = _namespace(backend, target)
             policies.setdefault(f"{namespace}/{name}", _policy_object(name, namespace, spec))
@@ -193,7 +195,7 @@ def _health(backend: Backend) -> Object:
     kind = _CHECKS.get(backend.protocol, backend.protocol)
     statuses = sorted(int(code) for code in backend.retries.when if code.isdecimal())
     unhealthy: Object = {"tcpFailures": passive.failures, "timeouts": passive.failures}
-    if statuses and kind != "tcp":
+    if statuses:
         unhealthy |= {"httpFailures": passive.failures, "httpStatuses": statuses}
     checks: Object = {"passive": {"type": kind, "unhealthy": unhealthy}}
     if active:

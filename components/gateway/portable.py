@@ -22,7 +22,7 @@ MOST_HOSTNAMES: Final = 16
 MOST_PARENTS: Final = 32
 """Of one route."""
 MOST_RULES: Final = 16
-"""Of one HTTPRoute or GRPCRoute."""
+"""Of one HTTPRoute."""
 LONGEST_PATH: Final = 1024
 """Characters of a path or an expression."""
 FINEST: Final = 100
@@ -112,7 +112,7 @@ def route(
     hostnames: Sequence[str] = (),
     annotations: Mapping[str, str] | None = None,
 ) -> Object:
-    """An HTTPRoute or GRPCRoute (v1), or a TCPRoute (v1alpha2, of the experimental channel)."""
+    """An HTTPRoute (v1), or a TCPRoute (v1alpha2, of the experimental channel)."""
     return {
         "apiVersion": f"{GROUP}/{'v1alpha2' if kind == 'TCPRoute' else 'v1'}",
         "kind": kind,
