@@ -516,7 +516,8 @@ def _places(routes: Sequence[Route]) -> list[_Place]:
         else:
             below = "/" if literal == "/" else f"{literal}/"
             places.append(_literal_place(groups, own, below, below, "prefix"))
-            if literal not in exact | {"/"}:
+            # An expression comes before a prefix, but after an exact location.
+            if literal not in exact | {"/"} and not _is_matched(groups, literal):
                 places.append(_literal_place(groups, own, literal, f"={literal}", "exact"))
     # NGINX asks exact paths first, then expressions in this order, then prefixes by length.
     kinds = ("exact", "regex", "prefix")
@@ -559,6 +560,14 @@ def _literal_place(
         # The controller writes no expression for an exact path that is divided and rewritten.
         place = _Place(f"~ {_expression(place)}", kind, literal, tried, tuple(own))
     return place
+
+
+def _is_matched(groups: dict[tuple[str, str], list[Route]], literal: str) -> bool:
+    """Whether a path is one that an expression takes."""
+    return any(
+        kind == "regex" and regexes.includes(language(own[0].path), regexes.literal(literal))
+        for (kind, _), own in groups.items()
+    )
 
 
 def _until_complete(routes: Iterable[Route]) -> tuple[Route, ...]:

@@ -134,6 +134,16 @@ def test_expressions_stay_in_their_order_and_before_prefixes() -> None:
     assert paths == ["=/a", "=/z", "~ ^/b[0-9]+$", "~ ^/b.+$", "/a/"]
 
 
+def test_an_expression_comes_before_a_prefix_itself() -> None:
+    routes = [
+        route("prefix", path={"value": "/a"}),
+        route("regex", path={"type": "regex", "value": "/[ab]"}),
+    ]
+    paths = [one["path"] for one in server(rendered(base(routes=routes)))["routes"]]
+    # An exact location for the prefix itself would come first.
+    assert paths == ["~ ^/[ab]$", "/a/"]
+
+
 def test_an_expression_leaves_the_controllers_own_locations_alone() -> None:
     bodies = rendered(base(routes=[route("app", path={"type": "regex", "value": "/[a-z_]+/.*"})]))
     [one] = server(bodies)["routes"]
