@@ -13,7 +13,7 @@ comes first is made the longest, and beside a route that names methods others na
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,7 +53,35 @@ def render(gateway: Gateway, target: Target) -> list[Object]:
     """
     check(gateway, "kong", target.layer)
     _check_endpoints(gateway, target)
-    return _Rendering(gateway, target).objects()
+    return _Rendering(_ordered(gateway), target).objects()
+
+
+def _ordered(gateway: Gateway) -> Gateway:
+    """The gateway with all in one order whose order has no meaning: all but routes."""
+
+    def by_name(parts: Iterable[Any]) -> tuple[Any, ...]:
+        return tuple(sorted(parts, key=lambda one: one.name))
+
+    routes = tuple(
+        route.model_copy(
+            update={
+                "hosts": tuple(sorted(route.hosts)),
+                "methods": tuple(sorted(route.methods)),
+                "backends": by_name(route.backends),
+                "policies": tuple(sorted(route.policies)),
+            }
+        )
+        for route in gateway.routes
+    )
+    return gateway.model_copy(
+        update={
+            "listeners": by_name(gateway.listeners),
+            "hosts": by_name(gateway.hosts),
+            "backends": by_name(gateway.backends),
+            "policies": by_name(gateway.policies),
+            "routes": routes,
+        }
+    )
 
 
 def _check_endpoints(gateway: Gateway, target: Target) -> None:
