@@ -180,10 +180,7 @@ def nginx(shape: Shape) -> list[Object]:
     container = {
         "name": "nginx-ingress",
         "args": arguments,
-        "ports": [
-            {"name": port.name, "containerPort": port.target, "protocol": "TCP"}
-            for port in shape.streams
-        ],
+        "ports": _stream_ports(shape),
         "resources": {"limits": {"memory": "1Gi"}},
         "securityContext": {**security, **bind},
         "volumeMounts": [
@@ -221,10 +218,7 @@ def kong(shape: Shape) -> list[Object]:
     proxy = {
         "name": "proxy",
         "env": _environment(proxy_environment, shape.environment.get("proxy", ())),
-        "ports": [
-            {"name": port.name, "containerPort": port.target, "protocol": "TCP"}
-            for port in shape.streams
-        ],
+        "ports": _stream_ports(shape),
         "resources": {"requests": {"cpu": "100m", "memory": "512Mi"}, "limits": {"memory": "2Gi"}},
         "securityContext": security,
         "volumeMounts": [
@@ -409,6 +403,11 @@ def _container_security(user: int) -> Object:
         "runAsNonRoot": True,
         "runAsUser": user,
     }
+
+
+def _stream_ports(shape: Shape) -> list[Object]:
+    # Without names, which would have to be short and other ones than upstream's.
+    return [{"containerPort": port.target, "protocol": "TCP"} for port in shape.streams]
 
 
 def environment(values: Mapping[str, str]) -> list[Object]:

@@ -190,6 +190,20 @@ def test_a_gateway_from_preview_to_destroy(gateway: Installation, implementation
         gateway.client.request("GET", f"/api/v1/namespaces/{names.namespace}")
 
 
+def test_each_layer_of_a_chain_has_pods_of_its_own(gateway: Installation) -> None:
+    wrote = gateway.run("up", "nginx", routes(topology="chain"))
+    assert wrote.failed == [] and wrote.repeated == []
+    found = gateway.client.request("GET", "/apis/apps/v1/namespaces/nginx-ingress/deployments")
+    ready = {one["metadata"]["name"]: one["status"]["readyReplicas"] for one in found["items"]}
+    assert ready == {f"nginx-ingress-{layer}": 2 for layer in ("balancer", "proxy", "gateway")}
+    # Back to one box: what a layer had is gone, and nothing else was touched.
+    wrote = gateway.run("up", "nginx", routes())
+    assert wrote.failed == []
+    assert not [n for n, op in gateway.changed.items() if "CustomResourceDefinition" in n]
+    assert gateway.run("destroy", "nginx", routes()).failed == []
+    assert gateway.left() == set()
+
+
 def test_a_route_that_the_implementation_lacks_ends_before_anything_is_made(
     gateway: Installation,
 ) -> None:

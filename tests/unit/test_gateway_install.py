@@ -141,6 +141,23 @@ def test_a_port_of_tcp_is_open_from_the_service_to_the_pods(args, implementation
         assert environment["KONG_STREAM_LISTEN"] == "0.0.0.0:6379"
 
 
+@pytest.mark.parametrize("implementation", ["nginx", "kong"])
+def test_ports_of_tcp_may_be_called_as_upstreams_own(args, implementation):
+    names = NAMES[implementation]
+    ports = [Port(name, 9000 + i, 9000 + i, True) for i, name in enumerate(("http", "x" * 40))]
+    asked = Shape(ports=tuple(ports), replicas=1, load_balancer=False, certificate="gateway-tls")
+    bodies = install.objects(args(implementation), asked)
+    called = [
+        port["name"]
+        for container in pod_of(bodies)["containers"]
+        for port in container["ports"]
+        if "name" in port
+    ]
+    assert len(called) == len(set(called)) and all(len(name) <= 15 for name in called)
+    service = by_name(bodies)[f"Service/{names.service}"]
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == [9000, 9001]
+
+
 def test_metrics_are_read_by_monitors_alone_and_one_pod_has_no_budget(args):
     many = by_name(install.objects(args("nginx"), shape("nginx", monitors=("watch",))))
     (rule,) = [r for r in many["NetworkPolicy/gateway"]["spec"]["ingress"] if "from" in r]
