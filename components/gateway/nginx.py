@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final
 
 from components.gateway import features, nginx_policies, regexes
@@ -517,7 +518,7 @@ def _places(routes: Sequence[Route]) -> list[_Place]:
             below = "/" if literal == "/" else f"{literal}/"
             places.append(_literal_place(groups, own, below, below, "prefix"))
             # An expression comes before a prefix, but after an exact location.
-            if literal not in exact | {"/"} and not _is_matched(groups, literal):
+            if literal not in exact | {"/"} and not _matching(groups, literal):
                 places.append(_literal_place(groups, own, literal, f"={literal}", "exact"))
     # NGINX asks exact paths first, then expressions in this order, then prefixes by length.
     kinds = ("exact", "regex", "prefix")
@@ -545,15 +546,11 @@ def _literal_place(
 ) -> _Place:
     """A place for the routes of a path, and for those of others that take what these leave."""
     following: list[Route] = []
-    for (other, taken), routes in groups.items():
-        if routes is own:
-            continue
-        if other == "regex" and kind == "exact":
-            body = regexes.parse(routes[0].path.value, anywhere=False).body
-            if regexes.includes(body, regexes.literal(literal)):
-                following += routes
-        if other == "prefix" and _is_below(literal, taken):
-            following += routes
+    if kind == "exact":
+        following += (route for one in _matching(groups, literal) for route in one)
+    for prefix in _prefixes(literal):
+        routes = groups.get(("prefix", prefix), [])
+        following += routes if routes is not own else []
     tried = _until_complete((*own, *following))
     place = _Place(path, kind, literal, tried, tuple(own))
     if kind == "exact" and place.divided and any(route.rewrite for route in tried):
@@ -562,12 +559,24 @@ def _literal_place(
     return place
 
 
-def _is_matched(groups: dict[tuple[str, str], list[Route]], literal: str) -> bool:
-    """Whether a path is one that an expression takes."""
-    return any(
-        kind == "regex" and regexes.includes(language(own[0].path), regexes.literal(literal))
-        for (kind, _), own in groups.items()
-    )
+def _matching(groups: dict[tuple[str, str], list[Route]], literal: str) -> list[list[Route]]:
+    """Routes with expressions that take a path, in the order in which they are tried."""
+    # They come before prefixes.
+    expressions = takewhile(lambda one: one[0][0] != "prefix", groups.items())
+    return [
+        own
+        for (kind, expression), own in expressions
+        if kind == "regex" and re.fullmatch(str(regexes.parse(expression, anywhere=False)), literal)
+    ]
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """The prefixes of a path, itself too, from the longest to the root."""
+    segments = path.strip("/").split("/")
+    for length in range(len(segments), 0, -1):
+        yield "/" + "/".join(segments[:length])
+    if path != "/":
+        yield "/"
 
 
 def _until_complete(routes: Iterable[Route]) -> tuple[Route, ...]:
@@ -581,10 +590,6 @@ def _until_complete(routes: Iterable[Route]) -> tuple[Route, ...]:
 
 def _takes_all(route: Route) -> bool:
     return not route.methods and not route.headers
-
-
-def _is_below(path: str, prefix: str) -> bool:
-    return prefix == "/" or f"{path.rstrip('/')}/".startswith(f"{prefix}/")
 
 
 def _beginning(prefix: str) -> regexes.Node:
