@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,10 @@ FILE = Path(__file__).with_name("exemptions.yaml")
 
 
 class Exemption(BaseModel):
-    """One object that may break one rule. `namespace` is "" for a resource that has none."""
+    """What may break one rule. `namespace` is "" for a resource that has none.
+
+    `namespace` and `name` may be patterns of a shell: `data-redis-*`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,7 +53,13 @@ def exemptions() -> tuple[Exemption, ...]:
 def allowed(listed: Sequence[Exemption], rule: str, resource: Resource) -> Exemption | None:
     """The exemption that lets a resource break a rule."""
     kind = resource.kind or resource.type
-    place = (rule, kind, resource.namespace, resource.object_name)
     return next(
-        (one for one in listed if (one.rule, one.kind, one.namespace, one.name) == place), None
+        (
+            one
+            for one in listed
+            if (one.rule, one.kind) == (rule, kind)
+            and fnmatchcase(resource.namespace, one.namespace)
+            and fnmatchcase(resource.object_name, one.name)
+        ),
+        None,
     )

@@ -78,8 +78,9 @@ def _workspace(name: str, home: Path, config: Mapping[str, object]) -> Path:
     workspace = home / "workspace"
     workspace.mkdir(exist_ok=True)
     project = yaml.safe_load((PROJECT / "Pulumi.yaml").read_text())
-    for plugin in project["plugins"]["providers"]:
-        plugin["path"] = str(PROJECT / plugin["path"])
+    for plugins in project["plugins"].values():
+        for plugin in plugins:
+            plugin["path"] = str(PROJECT / plugin["path"])
     (workspace / "Pulumi.yaml").write_text(yaml.safe_dump(project, sort_keys=False))
     given, kept = PROJECT / f"Pulumi.{name}.yaml", workspace / f"Pulumi.{name}.yaml"
     settings = (yaml.safe_load(given.read_text()) or {}) if given.exists() else {}

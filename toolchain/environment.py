@@ -29,6 +29,8 @@ ENGINE = {
     "PULUMI_DIY_BACKEND_GZIP": "true",
     "PULUMI_SKIP_UPDATE_CHECK": "true",
 }
+# The option --policy-pack of every command that has it; its value is a line of CSV.
+POLICIES = {"PULUMI_OPTION_POLICY_PACK": f'"{Path(__file__).resolve().parents[1] / "policy"}"'}
 _PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
 
 
@@ -40,7 +42,7 @@ def engine_environment(environ: Mapping[str, str], *, adoptable: bool) -> dict[s
         adoptable: whether everything in the stack can be created again over itself, so that
             state need only be written at the end of a run.
     """
-    wanted = {**ENGINE, **(SKIP_CHECKPOINTS if adoptable else {})}
+    wanted = {**ENGINE, **POLICIES, **(SKIP_CHECKPOINTS if adoptable else {})}
     return {key: value for key, value in wanted.items() if key not in environ}
 
 
