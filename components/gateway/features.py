@@ -6,7 +6,8 @@ Editions, by the documentation and source of what `images.py` pins. NGINX: nginx
 v5.5.4, `pkg/apis/configuration/validation` (`rejectPlusResourcesInOSS`, `policyFields`), the
 templates of `internal/configs/version2`, and nginx.org/en/docs. Kong:
 developer.konghq.com/plugins/, where a page with a tier is not of the open-source edition, and
-developer.konghq.com/gateway/traffic-control/load-balancing/.
+developer.konghq.com/gateway/traffic-control/load-balancing/; sticky sessions came with 3.11 and
+failover of targets with 3.12, of which there is no open-source edition.
 """
 
 from __future__ import annotations
@@ -514,7 +515,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "old responses from a cache while a backend fails",
         "proxy",
         Carried(_POLICY),
-        Missing(_KONG_ENTERPRISE, "stale: false"),
+        Missing(_NOBODY, "stale: false"),
         _policies(model.Cache, "stale", lambda one: isinstance(one, model.Cache) and one.stale),
     ),
     # API gateway.
