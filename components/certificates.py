@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from cryptography import x509
@@ -23,6 +25,14 @@ _RENEW_BEFORE = datetime.timedelta(days=90)
 _CLOCK_SKEW = datetime.timedelta(minutes=5)
 
 
+@dataclass(frozen=True)
+class KeyPair:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    key: bytes
+
+
 def complete(
     kept: Mapping[str, str],
     installation: str,
@@ -37,12 +47,14 @@ def complete(
     is the same in lower case.
     """
     if kept.get(AUTHORITY) and kept.get(AUTHORITY_KEY):
-        values = {name: kept[name] for name in (AUTHORITY, AUTHORITY_KEY)}
+        authority = KeyPair(kept[AUTHORITY].encode(), kept[AUTHORITY_KEY].encode())
         if not due(kept.get(CERTIFICATE), names, now):
-            return values | {name: kept[name] for name in (CERTIFICATE, KEY)}
+            return {name: kept[name] for name in FIELDS}
     else:
-        values = _authority(f"ml-platform {installation}", now)
-    return values | _issue(installation.lower(), values, names, now)
+        authority = create_authority(f"ml-platform {installation}", now, _AUTHORITY_LIFE)
+    pair = issue(authority, installation.lower(), now, _CERTIFICATE_LIFE, dns=names)
+    values = (authority.certificate, authority.key, pair.certificate, pair.key)
+    return {name: value.decode() for name, value in zip(FIELDS, values, strict=True)}
 
 
 def due(certificate: str | None, names: Sequence[str], now: datetime.datetime) -> bool:
@@ -55,11 +67,12 @@ def due(certificate: str | None, names: Sequence[str], now: datetime.datetime) -
     return known != set(names) or found.not_valid_after_utc - _RENEW_BEFORE <= now
 
 
-def _authority(common_name: str, now: datetime.datetime) -> dict[str, str]:
+def create_authority(common_name: str, now: datetime.datetime, life: datetime.timedelta) -> KeyPair:
+    """A self-signed authority of leaf certificates. Its key, as all here, is ECDSA P-256."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     certificate = (
-        _builder(name, name, key, now, _AUTHORITY_LIFE)
+        _builder(name, name, key, now, life)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
             x509.KeyUsage(
@@ -77,20 +90,35 @@ def _authority(common_name: str, now: datetime.datetime) -> dict[str, str]:
         )
         .sign(key, hashes.SHA256())
     )
-    return {AUTHORITY: _pem(certificate), AUTHORITY_KEY: _key_pem(key)}
+    return _pair(certificate, key)
 
 
-def _issue(
-    common_name: str, signer: Mapping[str, str], names: Sequence[str], now: datetime.datetime
-) -> dict[str, str]:
-    issuer = x509.load_pem_x509_certificate(signer[AUTHORITY].encode())
-    issuer_key = serialization.load_pem_private_key(signer[AUTHORITY_KEY].encode(), password=None)
+def issue(
+    authority: KeyPair,
+    common_name: str,
+    now: datetime.datetime,
+    life: datetime.timedelta,
+    *,
+    organizations: Sequence[str] = (),
+    dns: Sequence[str] = (),
+    ips: Sequence[str] = (),
+) -> KeyPair:
+    """A leaf certificate for both ends of a connection; `dns` and `ips` are what a client dials.
+
+    Raises TypeError when the authority's key is not an EC key.
+    """
+    issuer = x509.load_pem_x509_certificate(authority.certificate)
+    issuer_key = serialization.load_pem_private_key(authority.key, password=None)
     if not isinstance(issuer_key, ec.EllipticCurvePrivateKey):
         raise TypeError(f"the authority's key is {type(issuer_key).__name__}, expected an EC key")
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    certificate = (
-        _builder(subject, issuer.subject, key, now, _CERTIFICATE_LIFE)
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in organizations]
+        # X.520 allows a common name of 64 characters; longer names live in the alternative names.
+        + [x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])]
+    )
+    builder = (
+        _builder(subject, issuer.subject, key, now, life)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage(
@@ -99,15 +127,15 @@ def _issue(
             critical=False,
         )
         .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False
-        )
-        .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
             critical=False,
         )
-        .sign(issuer_key, hashes.SHA256())
     )
-    return {CERTIFICATE: _pem(certificate), KEY: _key_pem(key)}
+    names: list[x509.GeneralName] = [x509.DNSName(name) for name in dns]
+    names += [x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips]
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return _pair(builder.sign(issuer_key, hashes.SHA256()), key)
 
 
 def _builder(
@@ -129,13 +157,12 @@ def _builder(
     )
 
 
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ).decode()
+def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:
+    return KeyPair(
+        certificate.public_bytes(serialization.Encoding.PEM),
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        ),
+    )
