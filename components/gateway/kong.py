@@ -237,7 +237,7 @@ class _Rendering:
         ]
 
     def _stream_upstream(self, one: HttpListener | HttpsListener | TcpListener) -> Upstream:
-        if isinstance(one, TcpListener) and self.target.layer == "all":
+        if isinstance(one, TcpListener) and self.target.layer in ("all", "gateway"):
             return self.upstreams[one.backend]
         return kong_upstreams.layer(self.target, one.port)
 

@@ -184,7 +184,15 @@ def test_kong_is_started_anew_for_another_certificate(registered):
 
 @pytest.mark.parametrize("implementation", ["nginx", "kong"])
 def test_a_chain_is_three_installations_one_behind_the_other(run_program, args, implementation):
-    chained = args(implementation, {**ROUTES, "topology": "chain"})
+    listeners = [
+        {"protocol": "http", "name": "http"},
+        {"protocol": "https", "name": "https"},
+        {"protocol": "tcp", "name": "tcp", "port": 9000, "backend": "tcp"},
+    ]
+    place = {"name": "tcp", "namespace": "apps", "port": 9000}
+    backends = [*ROUTES["backends"], {"name": "tcp", "protocol": "tcp", "service": place}]
+    values = {**ROUTES, "topology": "chain", "listeners": listeners, "backends": backends}
+    chained = args(implementation, values)
     found = named(run_program(lambda: Gateway("gateway", Fixed(True), chained)))
     namespace = NAMES[implementation].namespace
     layers = ("balancer", "proxy", "gateway")
@@ -205,6 +213,10 @@ def test_a_chain_is_three_installations_one_behind_the_other(run_program, args, 
         )
         assert first.get("from") == asked
         assert f"kubernetes:networking.k8s.io/v1:IngressClass::{names.ingress_class}" in found
+    # Nothing leads nowhere.
+    routed = [r.inputs for name, r in found.items() if "Route::" in name or "Server::" in name]
+    assert routed and '"name": ""' not in json.dumps(routed)
+    assert '"service": ""' not in json.dumps(routed)
 
 
 @pytest.mark.parametrize(
