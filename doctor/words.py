@@ -31,7 +31,7 @@ _CAUSES: Final = (
     ),
 )
 _SCHEDULER: Final = (
-    (r"insufficient (\S+)", "no node has enough {0} left: add a node, or lower requests"),
+    (r"insufficient ([\w./-]*\w)", "no node has enough {0} left: add a node, or lower requests"),
     (
         r"unbound immediate persistentvolumeclaims|unbound immediate",
         "its volume is not there yet: see the claim",

@@ -95,7 +95,7 @@ def test_an_image_name_that_is_none():
 @pytest.mark.parametrize(
     ("message", "remedy"),
     [
-        ("0/3 nodes are available: 3 Insufficient memory.", "no node has enough memory"),
+        ("0/3 nodes are available: 3 Insufficient memory.", "no node has enough memory left"),
         ("0/1 nodes: 1 Insufficient nvidia.com/gpu.", "no node has enough nvidia.com/gpu"),
         (
             "0/1 nodes: 1 node(s) had untolerated taint {gpu: true}.",
