@@ -30,6 +30,8 @@ NGINX = NAMES["nginx"]
 Object = dict[str, Any]
 _CRD = "CustomResourceDefinition"
 _ROUTED = "virtualservers,virtualserverroutes,transportservers"
+# The controller warns of a sign-in that two locations share, and carries out both.
+_CARRIED_OUT = ("Valid", "Warning")
 _PATIENCE = 120.0
 
 
@@ -159,7 +161,7 @@ def settle(kubectl: Kubectl) -> None:
         waiting = [
             f"{one['kind']} {one['metadata']['name']}: {one.get('status')}"
             for one in kubectl.get(_ROUTED, "--all-namespaces")["items"]
-            if (one.get("status") or {}).get("state") != "Valid"
+            if (one.get("status") or {}).get("state") not in _CARRIED_OUT
         ]
         if not waiting:
             return

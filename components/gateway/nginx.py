@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final
 
-from components.gateway import features, nginx_policies, regexes
+from components.gateway import features, nginx_endpoints, nginx_policies, regexes
 from components.gateway import nginx_snippets as snippets
 from components.gateway.consistency import language
 from components.gateway.features import Lacking
@@ -67,11 +67,13 @@ def render(gateway: Gateway, target: Target) -> list[Object]:
         raise Lacking("\n".join(dict.fromkeys(lines)))
     policies: dict[str, Object] = {}
     rendered = [server.render(policies) for server in servers]
+    watching = [route for server in rendered for route in nginx_endpoints.watch(server)]
     return [
         config_map(gateway, target),
         *global_configuration(gateway, target),
         *(policies[name] for name in sorted(policies)),
         *rendered,
+        *watching,
         *transport_servers(gateway, target),
     ]
 

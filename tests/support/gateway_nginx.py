@@ -77,7 +77,9 @@ def _server(spec: dict[str, Any]) -> Iterator[str]:
     if len(set(paths)) < len(paths):
         yield f"paths {paths} are not unique"
     for one in spec["routes"]:
-        yield from _route(one, set(names))
+        # Another one leads to a VirtualServerRoute.
+        if "route" not in one:
+            yield from _route(one, set(names))
 
 
 def _route(route: dict[str, Any], names: set[str]) -> Iterator[str]:
