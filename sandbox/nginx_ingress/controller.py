@@ -42,6 +42,7 @@ class Controller:
         self._mirror = Mirror(api, flags.namespaces, self._changed)
         self._nginx: subprocess.Popen[bytes] | None = None
         self._written: dict[str, bytes] = {}
+        self._memory: dict[tuple[object, ...], list[str]] = {}
         self.version = 0
         self.failed_reloads = 0
         self.ready = False
@@ -66,7 +67,7 @@ class Controller:
     # --- one turn ---------------------------------------------------------------------------
 
     def _carry_out(self) -> None:
-        objects = Objects(self._mirror.snapshot())
+        objects = Objects(self._mirror.snapshot(), memory=self._memory)
         told: list[tuple[str, Object, str]] = []
         try:
             made = settings(self._flags, self._config_map(objects))

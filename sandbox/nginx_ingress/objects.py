@@ -23,10 +23,12 @@ class Objects:
     Args:
         held: all objects.
         files: contents of the files of secrets, by path, as they are asked for.
+        memory: servers of upstreams whose Services are not followed, kept from turn to turn.
     """
 
     held: Mapping[str, Mapping[Key, Object]]
     files: dict[str, bytes] = field(default_factory=dict)
+    memory: dict[tuple[object, ...], list[str]] = field(default_factory=dict)
 
     def all(self, resource: str) -> list[Object]:
         """All objects of a resource, in the order of their names."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .conf import Fields, Lines, Unsupported, block, quoted, snake, snippet
-from .objects import Object, Objects
+from .objects import Object, Objects, split_name
 from .policies import Effect, ExternalAuth, api_key_location, effect
 from .settings import Settings
 
@@ -59,6 +59,8 @@ class _Server:
     settings: Settings
     namespace: str
     name: str
+    generation: int
+    followed: set[tuple[str, str]]
     upstreams: dict[tuple[str, str], Upstream] = field(default_factory=dict)
     outside: dict[str, Lines] = field(default_factory=dict)
     locations: list[Lines] = field(default_factory=list)
@@ -90,7 +92,8 @@ def virtual_server(server: Object, objects: Objects, settings: Settings) -> Line
     spec = Fields(server["spec"], f"VirtualServer {meta['namespace']}/{meta['name']}")
     spec.take("ingressClassName")
     host = spec.text("host")
-    made = _Server(objects, settings, meta["namespace"], meta["name"])
+    generation, followed = meta.get("generation", 0), _followed(server, objects)
+    made = _Server(objects, settings, meta["namespace"], meta["name"], generation, followed)
     for one in spec.each("upstreams"):
         _upstream(made, one, meta["namespace"], f"vs_{meta['namespace']}_{meta['name']}")
     owner = (meta["namespace"], meta["name"])
@@ -134,6 +137,23 @@ def virtual_server(server: Object, objects: Objects, settings: Settings) -> Line
     for part in made.outside.values():
         result += part
     return [*result, *outside, *block("server", lines)]
+
+
+def _followed(server: Object, objects: Objects) -> set[tuple[str, str]]:
+    """The Services whose pods the controller sees come and go.
+
+    Release 5.5.4 misses those that a VirtualServer names in another namespace
+    (internal/k8s/reference_checkers.go).
+    """
+    namespace, spec = server["metadata"]["namespace"], server["spec"]
+    named = {split_name(route["route"], namespace) for route in spec["routes"] if "route" in route}
+    found = [objects.find("virtualserverroutes", *key) for key in named]
+    return {
+        (one["metadata"]["namespace"], upstream["service"])
+        for one in (server, *found)
+        if one
+        for upstream in one["spec"].get("upstreams") or []
+    }
 
 
 def real_ip(settings: Settings) -> Lines:
@@ -222,6 +242,10 @@ def _upstream(made: _Server, given: Fields, namespace: str, prefix: str) -> None
         servers = made.objects.cluster_address(namespace, service, port)
     else:
         servers = made.objects.servers(namespace, service, port, labels)
+        if (key := split_name(service, namespace)) not in made.followed:
+            # As it was when the controller last looked at the VirtualServer.
+            of = (made.namespace, made.name, made.generation, *key, port)
+            servers = made.objects.memory.setdefault(of, servers)
     name = f"{prefix}_{short}"
     method = given.text("lb-method", settings.lb_method)
     fails, connections = given.take("max-fails", settings.max_fails), given.take("max-conns", 0)
@@ -248,7 +272,8 @@ def _upstream(made: _Server, given: Fields, namespace: str, prefix: str) -> None
     passing.append(f"set $default_connection_header {quoted('' if keepalive else 'close')};")
     given.end()
     made.upstreams[(namespace, short)] = Upstream(
-        name, block(f"upstream {name}", lines), passing, grpc, encrypted, service
+        *(name, block(f"upstream {name}", lines), passing, grpc, encrypted),
+        split_name(service, namespace)[1],
     )
 
 
@@ -309,6 +334,7 @@ def _external_locations(made: _Server, external: ExternalAuth) -> list[Lines]:
         {"name": f"exauth{len(made.asked)}", "service": external.service, "port": external.port},
         "externalAuth",
     )
+    made.followed.add(split_name(external.service, made.namespace))
     _upstream(made, given, made.namespace, f"vs_{made.namespace}_{made.name}")
     upstream = made.upstreams[(made.namespace, f"exauth{len(made.asked)}")]
     common = ["proxy_set_header Host $host;", "proxy_set_header X-Scheme $scheme;"]

@@ -66,6 +66,25 @@ def test_an_upstream_is_the_ready_pods_behind_the_port_of_a_service():
     assert lines[begin + 3].startswith(f"server {NOBODY} ")
 
 
+def test_pods_of_another_namespace_are_missed_unless_a_route_there_names_their_service():
+    """As the controller does it: what the platform renders must make up for it."""
+    site = server({"path": "/", "action": {"pass": "web"}})
+    site["metadata"]["namespace"] = "gateway"
+    site["spec"]["upstreams"][0]["service"] = "team/web"
+    before, memory = objects(), dict[tuple[object, ...], list[str]]()
+    after = objects(endpointslices=[])
+
+    def addresses(found: Objects) -> bool:
+        found.memory = memory
+        return "10.1.0.1:8080" in "".join(servers.virtual_server(site, found, SETTINGS))
+
+    assert addresses(before)
+    assert addresses(after)
+    there = named("site", {"upstreams": [{"name": "e", "service": "web", "port": 80}]})
+    site["spec"]["routes"].append({"path": "=/e", "route": "team/site"})
+    assert not addresses(objects(endpointslices=[], virtualserverroutes=[there]))
+
+
 def test_a_route_is_passed_on():
     lines = made({"path": "/a", "action": {"pass": "web"}})
     inner = lines[lines.index("location /a {") : lines.index("proxy_pass http://vs_team_site_web;")]
