@@ -1,5 +1,6 @@
 """The report: the same as reviewed, inert, bounded, and without secrets."""
 
+import base64
 import dataclasses
 import html
 import json
@@ -212,6 +213,15 @@ def test_creations_are_left_out_before_updates():
     assert left_out(text) == f"{2_000 - shown:,} creations"
 
 
+def test_nothing_less_important_takes_the_place_of_what_did_not_fit():
+    update, creation = many(1, 1, 0).changes
+    long = dataclasses.replace(update, name="long-" * 30)
+    preview = Preview("team", (long, creation))
+    for limit in range(600, 1_500, 20):
+        text = markdown.render(preview, limit=limit)
+        assert "long-" in text or "- create" not in text
+
+
 def test_exactly_at_the_limit_nothing_is_left_out_and_one_byte_less_leaves_one_out():
     whole = many(3, 40)
     text = markdown.render(whole, limit=10**9)
@@ -301,26 +311,42 @@ def test_cost(cost, text):
 
 # --- planted secrets --------------------------------------------------------------------------
 
-PLANTED = "hunter2-correct-horse"
-ENCODED = "aHVudGVyMi1jb3JyZWN0LWhvcnNl"
+# One for each place: a copy elsewhere would be hidden as well.
+PLANTED = {
+    place: f"hunter2-{place}-correct-horse"
+    for place in (
+        *("data", "string", "applied", "env", "option", "token", "uri", "file", "message", "pem"),
+        *("before", "block"),
+    )
+}
+
+
+def encoded(place: str) -> str:
+    return base64.b64encode(PLANTED[place].encode()).decode()
 
 
 def planted() -> Log:
     """A log that has a secret in every place, and changes that show each place."""
-    applied = json.dumps({"apiVersion": "v1", "kind": "Secret", "data": {"x": ENCODED}})
+    applied = json.dumps({"apiVersion": "v1", "kind": "Secret", "data": {"x": encoded("applied")}})
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": applied}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"annotations": annotations}}
     diff = dict.fromkeys(("data", "stringData.y", "metadata.annotations"), "update")
     log = Log()
     log.step(
         "update", "kubernetes:core/v1:Secret", "kubeflow/s",
-        {**secret, "data": {"x": ENCODED}, "stringData": {"y": "old-" + PLANTED}},
-        {**secret, "data": {"x": ENCODED + "Cg=="}, "stringData": {"y": PLANTED}}, diff,
+        {**secret, "data": {"x": encoded("before")}, "stringData": {"y": "old"}},
+        {**secret, "data": {"x": encoded("data")}, "stringData": {"y": PLANTED["string"]}}, diff,
     )  # fmt: skip
     container = {
-        "env": [{"name": "DB_PASSWORD", "value": PLANTED}, {"name": "OTHER", "value": PLANTED}],
-        "args": ["--password", PLANTED, f"--token={PLANTED}", f"redis://u:{PLANTED}@host"],
-    }
+        "env": [
+            {"name": "DB_PASSWORD", "value": PLANTED["env"]},
+            {"name": "COPY", "value": PLANTED["data"]},
+        ],
+        "args": [
+            "--password", PLANTED["option"], f"--token={PLANTED['token']}",
+            f"redis://u:{PLANTED['uri']}@host",
+        ],
+    }  # fmt: skip
     log.step(
         "update", DEPLOYMENT, "kubeflow/a", deployment("a", "a:1"),
         deployment("a", "a:1", **container),
@@ -329,20 +355,26 @@ def planted() -> Log:
             "spec.template.spec.containers[0].args": "add",
         },
     )  # fmt: skip
-    files = {"data": {"app.yaml": f"user: me\npassword: {PLANTED}\n", "plain": PLANTED}}
-    log.step("update", CONFIG_MAP, "kubeflow/c", {}, files, {"data": "add"})
-    log.violation("p", f"the password is {PLANTED}", "mandatory")
-    log.says("error", f"cannot sign in: password={PLANTED}").says("warning", f"{ENCODED} is weak")
+    key = f"-----BEGIN PRIVATE KEY-----\n{PLANTED['pem']}\n-----END PRIVATE KEY-----"
+    files = {
+        "app.yaml": f"user: me\npassword: {PLANTED['file']}\nsecret: |\n  {PLANTED['block']}\n",
+        "key.pem": key,
+        "copy": f"{PLANTED['string']} {encoded('applied')}",
+    }
+    log.step("update", CONFIG_MAP, "kubeflow/c", {}, {"data": files}, {"data": "add"})
+    log.violation("p", f"the password is {PLANTED['env']}", "mandatory")
+    log.says("error", f"cannot sign in: password={PLANTED['message']}")
+    log.says("warning", f"{encoded('data')} is weak")
     return log.end()
 
 
 def test_no_planted_secret_is_in_either_form():
     preview = preview_of(read(planted().lines))
-    for text in (markdown.render(preview), page.render([preview])):
+    for text in (markdown.render(preview), page.render([preview]), to_json(preview)):
         seen = html.unescape(text)
-        assert PLANTED not in seen
-        assert ENCODED not in seen
         assert "hunter2" not in seen
+        for place in PLANTED:
+            assert encoded(place) not in seen
         assert seen.count("[secret]") > 8
 
 
