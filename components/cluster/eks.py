@@ -130,7 +130,7 @@ class Eks(Cluster):
                     cluster_identifier=self._identifier,
                     opts=system_options,
                 ),
-                depends_on=[*made, *nodes, *later],
+                depends_on=made,
                 custom_timeouts=pulumi.CustomTimeouts(delete="20m"),
             ),
         )
