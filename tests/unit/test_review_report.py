@@ -217,8 +217,10 @@ def test_nothing_less_important_takes_the_place_of_what_did_not_fit():
     update, creation = many(1, 1, 0).changes
     long = dataclasses.replace(update, name="long-" * 30)
     preview = Preview("team", (long, creation))
-    for limit in range(600, 1_500, 20):
-        text = markdown.render(preview, limit=limit)
+    texts = [markdown.render(preview, limit=limit) for limit in range(350, 900, 10)]
+    assert "long-" not in texts[0]
+    assert "long-" in texts[-1]
+    for text in texts:
         assert "long-" in text or "- create" not in text
 
 
