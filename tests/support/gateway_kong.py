@@ -84,8 +84,8 @@ def definitions() -> list[dict[str, Any]]:
     They are in Go's modules, which the build of Kong's controller fetches.
     """
     folders = [
-        _module("sigs.k8s.io/gateway-api") / "config/crd/experimental",
-        _module("github.com/kong/kubernetes-configuration") / "config/crd/ingress-controller",
+        module("sigs.k8s.io/gateway-api") / "config/crd/experimental",
+        module("github.com/kong/kubernetes-configuration") / "config/crd/ingress-controller",
     ]
     found = []
     for folder in folders:
@@ -94,7 +94,8 @@ def definitions() -> list[dict[str, Any]]:
     return [one for one in found if one.get("kind") == "CustomResourceDefinition"]
 
 
-def _module(path: str) -> Path:
+def module(path: str) -> Path:
+    """The folder of a Go module at the controller's version; the test is skipped without one."""
     source = TOOLS[CONTROLLER].source
     go = find_go()
     if source is None or go is None:
