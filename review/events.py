@@ -37,6 +37,8 @@ _OPERATIONS: Final = {
 }
 # Of a replacement's steps the one that says most.
 _TELLING: Final = ("replace", "create-replacement", "import-replacement", "delete-replaced")
+# `at least 1,234.50 USD a month, list prices of ...`
+_AMOUNT: Final = re.compile(r"(?:at least )?(\d[\d,]*(?:\.\d+)?)(?: USD\b.*)?$", re.DOTALL)
 _COLOUR: Final = re.compile(r"<\{%[^%]*%\}>|\x1b\[[0-9;]*m")
 
 
@@ -292,13 +294,11 @@ def _short(urn: str) -> str:
 
 
 def _dollars(value: Any) -> float | None:  # noqa: ANN401
-    """A number, or an object of numbers, which are added."""
+    """A number; an object of numbers, which are added; or a sentence that begins with one."""
     if isinstance(value, dict):
         numbers = [number for item in value.values() if (number := _dollars(item)) is not None]
         return sum(numbers) if numbers else None
     if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return None
+        match = _AMOUNT.match(value)
+        return float(match[1].replace(",", "")) if match else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -130,6 +130,12 @@ def test_drift_is_what_a_refresh_found():
         (100, 120.5, Cost(100, 120.5)),
         ("100", {"eks": 73, "nodes": {"a": 10}}, Cost(100, 83)),
         (None, UNKNOWN, None),
+        (
+            "1,200.50 USD a month, list prices of 2026-05-01, eu-central-1",
+            "at least 2,000.00 USD a month, list prices of 2026-05-01, eu-central-1",
+            Cost(1200.5, 2000),
+        ),
+        ("2026-05-01", "soon", None),
     ],
 )
 def test_the_cost_that_a_stack_exports(before, after, cost):
