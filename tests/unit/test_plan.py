@@ -10,7 +10,7 @@ import pytest
 from components.kubeflow.admission import CONVERSION
 from components.kubeflow.objects import PodReference, Ref, pod_references
 from components.kubeflow.plan import Plan, PlanError, as_document, plan
-from components.kubeflow.rules import Rule
+from components.kubeflow.rules import Edge, Rule
 
 Body = dict[str, Any]
 
@@ -1141,3 +1141,19 @@ def test_a_controller_without_objects_to_work_on_is_waited_for_by_none() -> None
     bound = binding("ClusterRoleBinding", "b", "ClusterRole", "r", None, ACCOUNT)
     planned = plan([DEFINED, workload("c", serviceAccountName="a"), role, bound])
     assert [e for e in planned.edges if e.rule is Rule.CONTROLLER] == []
+
+
+def test_an_edge_that_no_rule_sees_is_kept_as_those_of_rules_are() -> None:
+    pods, settings = workload("web"), obj("v1", "ConfigMap", "aaa", "apps")
+    edge = Edge(
+        Ref("Deployment", "apps", "apps", "web"),
+        Ref("ConfigMap", "", "apps", "aaa"),
+        Rule.POD,
+        "is started with",
+    )
+    made = plan([pods, settings], [edge])
+    assert edge in made.edges and made.needed[edge.source] == (edge.target,)
+    assert plan([pods, settings]).edges == ()
+    back = Edge(edge.target, edge.source, Rule.POD, "is read by")
+    with pytest.raises(PlanError, match="is started with"):
+        plan([pods, settings], [edge, back])
