@@ -328,7 +328,9 @@ class Eks(Cluster):
         made: pulumi.Resource = EksNodeGroup(
             name,
             cluster_name=self._cluster.name,
-            node_group_name=group.name,
+            # Not the whole name: other types need another group, which is there before the old one
+            # goes with its nodes.
+            node_group_name_prefix=f"{group.name}-",
             node_role_arn=granted.arn,
             subnet_ids=list(args.subnets.private),
             ami_type=group.ami_type,

@@ -379,9 +379,10 @@ def cluster(aws: Aws, inputs: Inputs) -> Made:
 def node_group(aws: Aws, inputs: Inputs) -> Made:
     effects = {"NO_SCHEDULE", "NO_EXECUTE", "PREFER_NO_SCHEDULE"}
     assert all(taint["effect"] in effects for taint in inputs.get("taints") or [])
+    name = f"{inputs['nodeGroupNamePrefix']}20261124"
     made = aws.eks.create_nodegroup(
         clusterName=inputs["clusterName"],
-        nodegroupName=inputs["nodeGroupName"],
+        nodegroupName=name,
         nodeRole=inputs["nodeRoleArn"],
         subnets=inputs["subnetIds"],
         scalingConfig=inputs["scalingConfig"],
@@ -389,7 +390,7 @@ def node_group(aws: Aws, inputs: Inputs) -> Made:
         **picked(inputs, "instanceTypes", "amiType", "capacityType", "labels", "taints", "version"),
         tags=inputs["tags"],
     )["nodegroup"]
-    return f"{inputs['clusterName']}:{inputs['nodeGroupName']}", {
+    return f"{inputs['clusterName']}:{name}", {
         "arn": made["nodegroupArn"],
         "status": made["status"],
         "resources": [
