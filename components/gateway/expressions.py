@@ -89,6 +89,10 @@ class Expression:
         body = f"(?:{_printed(self.body)})" if held else _printed(self.body)
         return f"{'^' * self.begins}{body}{'$' * self.ends}"
 
+    def uncounted(self) -> Expression:
+        """The same without counts in braces, which could end a word that is not quoted."""
+        return Expression(_uncounted(self.body), self.begins, self.ends)
+
 
 def literal(text: str) -> Node:
     """What matches `text` alone."""
@@ -213,6 +217,11 @@ class _Reader:
                 if high == "\\" or _bit(high) < bit:
                     raise ValueError(f"has the range {low}-{high}, which is none")
                 bit = (_bit(high) << 1) - bit
+                if bit & _mask("".join(_NEVER)):
+                    raise ValueError(
+                        f"has the range {low}-{high}, which holds what could end it in a "
+                        "configuration; give ranges of letters or digits"
+                    )
             mask |= bit
         self.take()
         mask = ALL & ~mask if negated else mask
@@ -262,6 +271,46 @@ def _bit(char: str) -> int:
 
 def _mask(chars: str) -> int:
     return sum(1 << (ord(char) - FIRST) for char in set(chars))
+
+
+def _uncounted(node: Node) -> Node:
+    match node:
+        case Sequence(parts):
+            return Sequence(tuple(map(_uncounted, parts)))
+        case Choice(parts):
+            return Choice(tuple(map(_uncounted, parts)))
+        case Group(body):
+            return Group(_uncounted(body))
+        case Repeat(body, least, most) if _printed_counts(least, most).startswith("{"):
+            last = _uncounted(body)
+            # A group holds what its last repetition matched.
+            other = _ungrouped(last)
+            if most is None:
+                rest: tuple[Node, ...] = (Repeat(other, 0, None),)
+            else:
+                rest = ()
+                for _ in range(most - max(least, 1)):
+                    rest = (Repeat(Sequence((other, *rest)), 0, 1),)
+            found = Sequence((*[other] * (least - 1), *rest, last))
+            return found if least else Repeat(found, 0, 1)
+        case Repeat(body, least, most):
+            return Repeat(_uncounted(body), least, most)
+        case _:
+            return node
+
+
+def _ungrouped(node: Node) -> Node:
+    match node:
+        case Sequence(parts):
+            return Sequence(tuple(map(_ungrouped, parts)))
+        case Choice(parts):
+            return Choice(tuple(map(_ungrouped, parts)))
+        case Repeat(body, least, most):
+            return Repeat(_ungrouped(body), least, most)
+        case Group(body):
+            return _ungrouped(body)
+        case _:
+            return node
 
 
 def _nullable(node: Node) -> bool:

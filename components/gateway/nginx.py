@@ -172,6 +172,13 @@ class _Server:
         lines = []
         expressions = [place for place in self.places if place.kind == "regex"]
         for index, place in enumerate(expressions):
+            if place.divided and " " in place.path.removeprefix("~ "):
+                name = place.own[0].name
+                lines.append(
+                    f"routes[{where[name]}].path ({name}) holds a space, and goes to several "
+                    "backends or by methods or headers: NGINX Ingress Controller writes such a "
+                    "path without quotes; use [^/] for the space"
+                )
             if place.complete:
                 continue
             mine = language(place.own[0].path)
@@ -532,7 +539,8 @@ def _rank(place: _Place) -> tuple[int, str]:
 
 
 def _regex_place(own: Sequence[Route]) -> _Place:
-    expression = regexes.parse(own[0].path.value, anywhere=False)
+    # Of a path that is divided the controller writes the expression without quotes.
+    expression = regexes.parse(own[0].path.value, anywhere=False).uncounted()
     text = str(expression)
     if any(regexes.overlap(expression.body, _beginning(prefix)) for prefix in _OWN):
         text = f"^{_GUARD}{text.removeprefix('^')}"

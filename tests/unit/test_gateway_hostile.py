@@ -174,6 +174,8 @@ def test_an_expression_that_could_stop_a_gateway_is_refused(text: str) -> None:
         "/a)",
         "/[a",
         "/[z-a]",
+        "/[!-~]+",
+        "/[^A-z]",
         "/[]",
         "/[[:alpha:]]",
         "/a{",
@@ -243,6 +245,15 @@ def test_what_is_printed_matches_what_was_written(text: str, word: str) -> None:
     assert bool(re.fullmatch(text, f"/{word}")) == bool(re.search(printed, f"/{word}"))
     # And stays as it is.
     assert str(regexes.parse(printed, anywhere=False)) == printed
+
+
+@given(texts, words)
+def test_without_counts_it_matches_the_same_and_has_the_same_groups(text: str, word: str) -> None:
+    expression = parsed(text)
+    other = str(expression.uncounted())
+    assert "{" not in other
+    found, again = (re.search(one, f"/{word}") for one in (str(expression), other))
+    assert (found and found.groups()) == (again and again.groups())
 
 
 @given(texts, texts, st.lists(words, min_size=5, max_size=20))

@@ -145,6 +145,18 @@ def test_an_expression_comes_before_a_prefix_itself() -> None:
     assert paths == ["~ ^/[ab]$", "/a/"]
 
 
+def test_an_expression_that_is_divided_is_a_word_without_quotes() -> None:
+    """The controller writes it so, and nginx would end it at a brace or a space."""
+    counted = route("app", path={"type": "regex", "value": "/a{2,3}"}, methods=["GET"])
+    [one] = server(rendered(base(routes=[counted])))["routes"]
+    assert one["path"] == "~ ^/a(?:a)?a$"
+    spaced = route("app", path={"type": "regex", "value": "/a b"}, methods=["GET"])
+    [line] = lacking(base(routes=[spaced]))
+    assert line.startswith("routes[0].path (app) holds a space")
+    [one] = server(rendered(base(routes=[{**spaced, "methods": []}])))["routes"]
+    assert one["path"] == "~ ^/a b$"
+
+
 def test_an_expression_leaves_the_controllers_own_locations_alone() -> None:
     bodies = rendered(base(routes=[route("app", path={"type": "regex", "value": "/[a-z_]+/.*"})]))
     [one] = server(bodies)["routes"]
