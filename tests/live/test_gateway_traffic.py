@@ -57,10 +57,8 @@ Ask = Callable[..., Answer]
 
 
 def test_each_endpoint_in_turn(ask: Ask):
-    found = tally(many(90, lambda _: ask("/")))
-    assert set(found) == ECHO
-    # Each worker takes turns of its own.
-    assert all(20 <= count <= 40 for count in found.values()), found
+    # One after the other; turns are counted over all workers.
+    assert tally(ask("/") for _ in range(30)) == dict.fromkeys(ECHO, 10)
 
 
 def test_the_endpoint_with_the_fewest_connections(ask: Ask):
@@ -348,9 +346,10 @@ def test_larger_bodies_are_refused(ask: Ask):
 
 
 def test_larger_headers_are_refused(ask: Ask):
-    assert ask("/", headers={"X-Large": "x" * 7_000}).status == 200
-    many_of_them = {f"X-{i}": "x" * 7_000 for i in range(6)}
-    assert ask("/", headers=many_of_them).status in (400, 431, 494)
+    """The limit is 8 KiB in all, of which one header may be a quarter."""
+    assert ask("/", headers={"X-Large": "x" * 1_500}).status == 200
+    assert ask("/", headers={"X-Large": "x" * 3_000}).status == 400
+    assert ask("/", headers={f"X-{i}": "x" * 1_900 for i in range(6)}).status == 400
 
 
 def test_addresses_are_denied_and_allowed(ask: Ask):
@@ -364,7 +363,10 @@ def test_addresses_are_denied_and_allowed(ask: Ask):
 def test_requests_are_filtered(ask: Ask):
     assert ask("/filter").status == 200
     assert ask("/filter", method="DELETE").status == 403
-    assert ask("/filter?q=1%20union%20select%202").status in (200, 403)
+    # A query is matched as it was sent: an expression must know how spaces are written.
+    for query in ("1%20union%20select%202", "1+union+select"):
+        assert ask(f"/filter?q={query}").status == 403
+        assert ask(f"/?q={query}").status == 200
     assert ask("/filter", headers={"User-Agent": "sqlmap/1.7"}).status == 403
     assert ask("/", headers={"User-Agent": "sqlmap/1.7"}).status == 200
 
