@@ -396,11 +396,10 @@ def _route(
     found = effect(given, namespace, (made.namespace, made.name), made.objects)
     found.cors = found.cors or made.cors
     _gather(made, found)
-    extra = snippets(route, made.settings, "location-snippets", made.settings.location_snippets)
-    extra += found.lines
-    if found.external and found.external.sign_in:
-        extra += [f"error_page 401 {found.external.sign_in};", "proxy_intercept_errors on;"]
-    place = _Place(namespace, path, extra, found.cors, found.proof or made.proof)
+    written = snippets(route, made.settings, "location-snippets", made.settings.location_snippets)
+    sign_in = found.external.sign_in if found.external else ""
+    proof = found.proof or made.proof
+    place = _Place(namespace, path, written, found.lines, sign_in, found.cors, proof)
     matches, splits, action = route.each("matches"), route.each("splits"), route.inner("action")
     pages = route.take("errorPages")
     if pages:
@@ -422,7 +421,10 @@ class _Place:
 
     namespace: str
     path: str
-    extra: Lines
+    written: Lines
+    """Its snippets."""
+    policies: Lines
+    sign_in: str
     cors: list[tuple[str, str]]
     proof: list[tuple[str, str]]
 
@@ -524,7 +526,11 @@ def _test(condition: Fields, hit: str) -> Lines:
 
 def _location(made: _Server, place: _Place, path: str, action: Fields, *, internal: bool) -> Lines:
     lines = ["internal;"] if internal else []
-    lines += place.extra
+    if not action.has("return"):
+        lines += place.written
+    lines += place.policies
+    if place.sign_in:
+        lines.append(f"error_page 401 {place.sign_in};")
     passed, proxy = action.text("pass"), action.inner("proxy")
     if redirect := action.inner("redirect"):
         code, url = redirect.take("code", 301), redirect.text("url")
@@ -571,6 +577,8 @@ def _proxied(place: _Place, upstream: Upstream, proxy: Fields | None, internal: 
     kind = "grpc" if upstream.grpc else "proxy"
     rewritten = proxy.text("rewritePath") if proxy else ""
     lines = [*_rewrites(place.path, rewritten, internal, upstream.grpc), *upstream.passing]
+    if place.sign_in:
+        lines.append(f"{kind}_intercept_errors on;")
     request = (proxy.inner("requestHeaders") if proxy else None) or Fields({}, "requestHeaders")
     response = (proxy.inner("responseHeaders") if proxy else None) or Fields({}, "responseHeaders")
     if proxy:

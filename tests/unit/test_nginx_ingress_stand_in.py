@@ -160,6 +160,22 @@ def test_a_key_of_a_consumer_is_in_a_map_outside_of_servers():
     assert "location = /_validate_apikey_njs {" in lines
 
 
+def test_what_a_sign_in_and_an_answer_both_need_is_written_once():
+    asking = {"authURI": "/auth", "authServiceName": "web", "authSigninURI": "/start"}
+    found = objects(policies=[named("who", {"externalAuth": asking})])
+    answer = {"return": {"code": 404, "type": "text/plain", "body": "not found"}}
+    route = {"path": "/", "policies": [{"name": "who"}], "action": answer}
+    allowed = settings(Flags(snippets=True), {})
+    lines = made({**route, "location-snippets": "set $a b;"}, found, allowed)
+    place = lines[lines.index("location / {") :]
+    place = place[: place.index("}")]
+    assert place.count("proxy_intercept_errors on;") == 1
+    assert "error_page 401 /start;" in place
+    assert "auth_request /_external_auth/auth;" in place
+    # The controller writes no snippet there.
+    assert "set $a b;" not in place
+
+
 def test_a_certificate_is_in_a_file_that_only_nginx_reads():
     secret = named("cert", type="kubernetes.io/tls")
     secret["data"] = {"tls.crt": "Yw==", "tls.key": "aw=="}
