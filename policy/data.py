@@ -12,10 +12,11 @@ from review.stateful import kubernetes_kind, what_is_lost
 _OWN: Final = {
     "aws:cognito/userPool:UserPool": ("deletionProtection",),
     "aws:dynamodb/table:Table": ("deletionProtectionEnabled",),
-    "aws:ecr/repository:Repository": (),
+    "aws:eks/cluster:Cluster": ("deletionProtection",),
     "aws:elasticache/replicationGroup:ReplicationGroup": ("finalSnapshotIdentifier",),
     "aws:elasticache/cluster:Cluster": ("finalSnapshotIdentifier",),
     "aws:elasticache/serverlessCache:ServerlessCache": ("finalSnapshotName",),
+    "aws:memorydb/cluster:Cluster": ("finalSnapshotName",),
     "aws:rds/cluster:Cluster": ("deletionProtection",),
     "aws:rds/instance:Instance": ("deletionProtection",),
 }

@@ -28,6 +28,7 @@ _OTHERS: Final = {
     "aws:elasticache/serverlessCache:ServerlessCache": "a Redis",
     "aws:kms/key:Key": "a key, and all that it encrypts",
     "aws:memorydb/cluster:Cluster": "a Redis",
+    "aws:memorydb/multiRegionCluster:MultiRegionCluster": "a Redis",
     "aws:s3/bucket:Bucket": "a bucket",
     "aws:s3/bucketV2:BucketV2": "a bucket",
     "aws:rds/cluster:Cluster": "a database",

@@ -1,0 +1,32 @@
+"""What the project itself makes on AWS keeps to its policies."""
+
+from __future__ import annotations
+
+from policy.exemptions import exemptions
+from policy.resource import Resource
+from policy.rules import violations
+from tests.aws.aws_stack import run_stack
+from tests.aws.conftest import in_moto
+
+
+def test_only_what_its_settings_leave_unprotected_is_a_violation() -> None:
+    with in_moto():
+        ran = run_stack(awsProtect=False)
+    found: dict[bool, set[tuple[str, str]]] = {}
+    for protect in (False, True):
+        found[protect] = {
+            (rule.name, registered.type)
+            for registered in ran.registered
+            for rule, _ in violations(
+                Resource(
+                    registered.type,
+                    registered.name,
+                    registered.inputs,
+                    protect or registered.request.protect,
+                ),
+                exemptions(),
+            )
+        }
+    expected = {"aws:eks/cluster:Cluster", "aws:kms/key:Key"}
+    assert found[False] == {("protected-data", type_) for type_ in expected}
+    assert found[True] == set()
