@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from benchmarks import bed, deployment, gateway, gateway_bed, growth, redis, settings, up, where
+from benchmarks import (
+    aws,
+    bed,
+    deployment,
+    gateway,
+    gateway_bed,
+    growth,
+    redis,
+    settings,
+    up,
+    where,
+)
 from benchmarks.command import BenchmarkError
 from benchmarks.deployment import Subject
 from benchmarks.redis_bed import BedError
@@ -72,6 +83,10 @@ def _gateway(arguments: argparse.Namespace, report: Report) -> None:
     gateway.run(arguments.runs, arguments.sizes, report)
 
 
+def _aws(arguments: argparse.Namespace, report: Report) -> None:
+    aws.run(_source(arguments), arguments.shards, arguments.runs, report)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Parser of all verbs."""
     parser = argparse.ArgumentParser(
@@ -85,6 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("growth", _growth, 5, "time at 150 to 2,444 objects, as a table and a chart"),
         ("where", _where, 3, "where the time goes; memory; bytes of state"),
         ("settings", _settings, 3, "what each engine setting is worth"),
+        ("aws", _aws, 3, "the AWS program's preview, by node groups and shards of Redis"),
     ):
         verb = verbs.add_parser(name, help=summary, description=summary)
         verb.set_defaults(run=run)
@@ -145,6 +161,9 @@ def build_parser() -> argparse.ArgumentParser:
         )
     verbs.choices["gateway"].add_argument(
         "--sizes", type=_positive, nargs="+", default=gateway.SIZES, help="numbers of routes"
+    )
+    verbs.choices["aws"].add_argument(
+        "--shards", type=_positive, nargs="+", default=aws.SHARDS, help="of Redis (%(default)s)"
     )
     verbs.choices["settings"].set_defaults(limit=300)
     verbs.choices["settings"].add_argument(
