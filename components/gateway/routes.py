@@ -17,6 +17,7 @@ Durations are milliseconds, written as `500ms`, `5s`, `2m` or `1h`; sizes bytes,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -149,7 +150,7 @@ Tls = Annotated[SecretTls | IssuerTls | OwnCaTls | AcmeTls, Field(discriminator=
 
 
 class Host(Model):
-    """A name by which clients come. `*.example.com` takes every name one level below."""
+    """A name by which clients come. `*.example.com` takes every name below."""
 
     name: HostName
     tls: Tls | None = None
@@ -470,13 +471,20 @@ class RateLimit(Model):
 
 
 class HeaderChange(Model):
-    """Changes of headers; removal comes first."""
+    """Changes of headers, each of which is named once."""
 
     set: Mapping[ChangedHeader, HeaderValue] = {}
     """Replaces what is there."""
     add: Mapping[ChangedHeader, HeaderValue] = {}
     """Beside what is there."""
     remove: tuple[ChangedHeader, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Self:
+        names = Counter(name.lower() for name in (*self.set, *self.add, *self.remove))
+        if twice := sorted(name for name, times in names.items() if times > 1):
+            raise ValueError(f"names {', '.join(twice)} twice, in whatever case; keep one")
+        return self
 
 
 class Headers(Model):

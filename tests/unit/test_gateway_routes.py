@@ -235,6 +235,12 @@ def test_routes_are_tried_from_the_narrowest_to_the_widest() -> None:
     assert names == ["one", "number", "below", "new", "get", "near", "all"]
 
 
+def test_a_header_is_changed_once() -> None:
+    changes = {"set": {"X-A": "1"}, "remove": ["x-a"]}
+    [line] = refused(base(policies=[{"type": "headers", "name": "h", "request": changes}]))
+    assert "policies[0].request is " in line and "names x-a twice" in line
+
+
 # --- routes that nothing reaches -----------------------------------------------------------------
 
 REGEX = "regex"
