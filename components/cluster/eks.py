@@ -76,7 +76,8 @@ class Eks(Cluster):
         admins = self._admins()
         # These before the nodes: without a network no node becomes ready.
         first = [
-            self._addon(versions.CNI, self._cni()),
+            # Off by default, and then every NetworkPolicy of the platform holds nothing back.
+            self._addon(versions.CNI, self._cni(), configuration={"enableNetworkPolicy": "true"}),
             self._addon(versions.PROXY),
             self._addon(versions.POD_IDENTITY),
         ]

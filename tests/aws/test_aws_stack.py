@@ -309,6 +309,11 @@ def test_add_ons_are_pinned(full: RanOnAws) -> None:
     assert found == versions.ADDONS[versions.DEFAULT]
 
 
+def test_network_policies_hold(full: RanOnAws) -> None:
+    values = json.loads(full.of(ADDON, f"cluster-{versions.CNI}").inputs["configurationValues"])
+    assert values == {"enableNetworkPolicy": "true"}
+
+
 def test_groups_of_nodes(full: RanOnAws) -> None:
     groups = node_groups(full)
     assert {n: g["capacityType"] for n, g in groups.items()} == {
