@@ -1,1 +1,1 @@
-"""Clusters: minikube, an existing one, the embedded sandbox."""
+"""Clusters: minikube, Amazon EKS, an existing one, the embedded sandbox."""
