@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -62,20 +63,45 @@ _BYTES = {None: 1, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 _LONGEST_HEADER, _LONGEST_PATH = 1024, 512
 
 
-def host_name(value: object) -> str:
-    """A DNS name in lower case, or `*.` and one."""
-    text = _text(value, 253)
-    if not _HOST_NAME.fullmatch(text):
-        raise ValueError("give a DNS name in lower case, like ml.example.com or *.example.com")
-    return text
+def _text(value: object, longest: int) -> str:
+    if not isinstance(value, str):
+        raise ValueError("give a text")
+    if len(value) > longest:
+        raise ValueError(f"has {len(value)} characters; give at most {longest}")
+    for char in value:
+        if not " " <= char <= "~":
+            raise ValueError(f"holds the character {char!r}; give printable ASCII alone")
+    return value
 
 
-def dns_name(value: object) -> str:
-    """A DNS name in lower case."""
-    text = _text(value, 253)
-    if not _DNS_NAME.fullmatch(text):
-        raise ValueError("give a DNS name in lower case, like api.example.com")
-    return text
+def _matching(pattern: re.Pattern[str], longest: int, mends: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        text = _text(value, longest)
+        if not pattern.fullmatch(text):
+            raise ValueError(mends)
+        return text
+
+    return check
+
+
+host_name = _matching(
+    _HOST_NAME, 253, "give a DNS name in lower case, like ml.example.com or *.example.com"
+)
+"""A DNS name in lower case, or `*.` and one."""
+dns_name = _matching(_DNS_NAME, 253, "give a DNS name in lower case, like api.example.com")
+"""A DNS name in lower case."""
+header_name = _matching(_HEADER, 64, "give letters, digits and hyphens, beginning with a letter")
+"""A name of a header: letters, digits and hyphens."""
+token = _matching(_TOKEN, 64, "give letters, digits and _, beginning with a letter")
+"""A name of a cookie or an argument: letters, digits and `_`."""
+url = _matching(_URL, 512, "give a URL like https://dex.example.com/dex, with no query")
+"""`https://host/path`, with no query."""
+origin = _matching(_ORIGIN, 300, "give an origin like https://app.example.com, or *")
+"""`https://app.example.com` or `*`."""
+email = _matching(_EMAIL, 254, "give an e-mail address, like name@example.com")
+"""An address of e-mail."""
+media_type = _matching(_MEDIA_TYPE, 97, "give a media type, like text/css")
+"""Like `text/css`."""
 
 
 def address(value: object) -> str:
@@ -84,14 +110,6 @@ def address(value: object) -> str:
     host, _, port = text.rpartition(":")
     if not _DNS_NAME.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError("give host:port, like collector.monitoring:4317")
-    return text
-
-
-def header_name(value: object) -> str:
-    """A name of a header: letters, digits and hyphens."""
-    text = _text(value, 64)
-    if not _HEADER.fullmatch(text):
-        raise ValueError("give letters, digits and hyphens, beginning with a letter")
     return text
 
 
@@ -127,14 +145,6 @@ def plain_value(value: object) -> str:
     text = _text(value, 256)
     if not _PLAIN.fullmatch(text) or text.startswith("~"):
         raise ValueError("give letters, digits and ._~:/@=+,- (not ~ at the beginning)")
-    return text
-
-
-def token(value: object) -> str:
-    """A name of a cookie or an argument: letters, digits and `_`."""
-    text = _text(value, 64)
-    if not _TOKEN.fullmatch(text):
-        raise ValueError("give letters, digits and _, beginning with a letter")
     return text
 
 
@@ -184,38 +194,6 @@ def cidr(value: object) -> str:
     except ValueError as error:
         raise ValueError(f"{error}; give a network like 10.0.0.0/8 or 2001:db8::/32") from None
     return str(network)
-
-
-def url(value: object) -> str:
-    """`https://host/path`, with no query."""
-    text = _text(value, 512)
-    if not _URL.fullmatch(text):
-        raise ValueError("give a URL like https://dex.example.com/dex, with no query")
-    return text
-
-
-def origin(value: object) -> str:
-    """`https://app.example.com` or `*`."""
-    text = _text(value, 300)
-    if not _ORIGIN.fullmatch(text):
-        raise ValueError("give an origin like https://app.example.com, or *")
-    return text
-
-
-def email(value: object) -> str:
-    """An address of e-mail."""
-    text = _text(value, 254)
-    if not _EMAIL.fullmatch(text):
-        raise ValueError("give an e-mail address, like name@example.com")
-    return text
-
-
-def media_type(value: object) -> str:
-    """Like `text/css`."""
-    text = _text(value, 97)
-    if not _MEDIA_TYPE.fullmatch(text):
-        raise ValueError("give a media type, like text/css")
-    return text
 
 
 def cipher(value: object) -> str:
@@ -269,17 +247,6 @@ def size(value: object) -> int:
     if not 0 < found <= 1024**4:
         raise ValueError("give more than 0 and at most 1024Gi")
     return found
-
-
-def _text(value: object, longest: int) -> str:
-    if not isinstance(value, str):
-        raise ValueError("give a text")
-    if len(value) > longest:
-        raise ValueError(f"has {len(value)} characters; give at most {longest}")
-    for char in value:
-        if not " " <= char <= "~":
-            raise ValueError(f"holds the character {char!r}; give printable ASCII alone")
-    return value
 
 
 def _variables() -> str:
