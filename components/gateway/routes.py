@@ -17,6 +17,7 @@ Durations are milliseconds, written as `500ms`, `5s`, `2m` or `1h`; sizes bytes,
 
 from __future__ import annotations
 
+import reprlib
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
@@ -59,6 +60,11 @@ Origin = Annotated[str, BeforeValidator(hostile.origin)]
 Duration = Annotated[int, BeforeValidator(hostile.duration)]
 Size = Annotated[int, BeforeValidator(hostile.size)]
 Cipher = Annotated[str, BeforeValidator(hostile.cipher)]
+
+
+# A value of a few anchors may be endless when it is written out.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 80, 80
 
 
 class RoutesError(ValueError):
@@ -733,7 +739,9 @@ def parse(source: str | Mapping[str, Any], name: str = "routes") -> Gateway:
             raise RoutesError(f"{name} holds {len(documents)} documents: give one")
         values = documents[0]
     if not isinstance(values, Mapping):
-        raise RoutesError(f"{name} holds {values!r}: give a mapping with listeners, hosts, routes")
+        raise RoutesError(
+            f"{name} holds {_shown(values)}: give a mapping with listeners, hosts, routes"
+        )
     try:
         gateway = Gateway.model_validate(dict(values))
     except ValidationError as error:
@@ -780,5 +788,5 @@ def _kinds(value: object) -> set[object]:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = _SHORT.repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

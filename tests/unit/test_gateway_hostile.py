@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -95,6 +96,16 @@ def test_a_rewrite_leads_nowhere_else(path: str) -> None:
     made = route("app", path={"type": "regex", "value": "/(a)"}, rewrite={"path": path})
     with pytest.raises(RoutesError, match=r"routes\[0\].rewrite.path"):
         parse(base(routes=[made]))
+
+
+@pytest.mark.parametrize("key", ["hosts", "routes", "policies", "snippets", "backends"])
+def test_a_file_that_grows_without_end_is_refused_at_once(key: str) -> None:
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    for last, new in pairwise("abcdefghijkl"):
+        bomb += f"{new}: &{new} [{', '.join([f'*{last}'] * 10)}]\n"
+    with pytest.raises(RoutesError) as error:
+        parse(f"{bomb}{key}: *l\n")
+    assert len(str(error.value)) < 10_000
 
 
 @pytest.mark.parametrize(
