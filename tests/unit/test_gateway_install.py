@@ -3,6 +3,8 @@
 import datetime
 import hashlib
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +188,35 @@ def test_manifests_of_something_else_name_the_setting(args, tmp_path: Path):
         install.objects(args("nginx", path=None, ref="a b"), shape("nginx"))
     with pytest.raises(SourceError, match=r"gatewayDefinitionsPath is .*kubernetes-conf"):
         install.objects(args("kong", definitions=tmp_path / "none"), shape("kong"))
+
+
+def test_a_ref_is_cloned_once_and_held_to_the_lock_file(args, tmp_path: Path):
+    upstream = tmp_path / "upstream"
+    shutil.copytree(MANIFESTS["nginx"], upstream)
+
+    def git(*words: str) -> None:
+        who = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+        subprocess.run(["git", *who, *words], cwd=upstream, check=True, capture_output=True)
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("add", "--all", "--force")
+    git("commit", "--quiet", "--message", "one")
+    git("tag", "v5.5.4")
+    asked = args("nginx", path=None, repository=upstream.as_uri())
+    first = install.objects(asked, shape("nginx"))
+    assert first == install.objects(args("nginx"), shape("nginx"))
+    assert f"{upstream.as_uri()}@v5.5.4" in asked.lock_file.read_text()
+    # Cached and locked: the repository is not asked again.
+    moved = upstream.rename(tmp_path / "moved")
+    assert install.objects(asked, shape("nginx")) == first
+    # Another content under the same tag is refused.
+    upstream = moved.rename(tmp_path / "upstream")
+    (upstream / "deployments" / "rbac" / "rbac.yaml").write_text("a: 1\n")
+    git("commit", "--quiet", "--all", "--message", "two")
+    git("tag", "--force", "v5.5.4")
+    shutil.rmtree(asked.cache_dir)
+    with pytest.raises(SourceError, match=r"is not what it was: .* set gatewayRef to its commit"):
+        install.objects(asked, shape("nginx"))
 
 
 def test_what_manifests_take_from_elsewhere_is_locked_too(args, tmp_path: Path, monkeypatch):
