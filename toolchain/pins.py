@@ -24,8 +24,8 @@ _CNI = "1.9.0"
 _COREDNS = "1.13.1"
 # Newer versions were refused by the Go module proxy where this was built.
 _KUBE_ROUTER = "2.1.0"
-# Likewise: what the gateway installs is 3.5.
-_KONG_INGRESS_CONTROLLER = "3.4.0"
+# Likewise: what the gateway installs is 3.5.13.
+_KONG_INGRESS_CONTROLLER = "3.5.11"
 # 1.37 would ask GitHub whether Kubernetes 1.34.4 exists; 1.38 knows it.
 _MINIKUBE = "1.38.1"
 

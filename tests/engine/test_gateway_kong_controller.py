@@ -1,8 +1,7 @@
 """Kong's own controller reads what is rendered: the configuration that it sends to Kong's proxy.
 
 Everything is admitted by a real API server that holds the definitions of the Gateway API and of
-Kong. In the proxy's place is a recorder, for the proxy's image could not be had; nor could the
-controller's module in version 3.5, so that it is 3.4.0.
+Kong. In the proxy's place is a recorder, for the proxy's image could not be had.
 """
 
 import json
