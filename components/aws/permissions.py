@@ -81,9 +81,6 @@ _ALWAYS: Final[Mapping[str, str]] = {
     "logs arn:{partition}:logs:{region}:{account}:log-group:/{name}/*": "CreateLogGroup "
     "DeleteLogGroup PutRetentionPolicy AssociateKmsKey TagResource ListTagsForResource",
     "logs *": "DescribeLogGroups",
-    "s3 arn:{partition}:s3:::{name}-*": "CreateBucket DeleteBucket PutBucketPolicy "
-    "PutEncryptionConfiguration PutBucketVersioning PutBucketPublicAccessBlock "
-    "PutLifecycleConfiguration PutBucketTagging ListBucket",
 }
 
 _ALARMS: Final[Mapping[str, str]] = {
@@ -109,20 +106,6 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         "UpdateUser DeleteUser DescribeUsers CreateACL UpdateACL DeleteACL DescribeACLs "
         "CreateSnapshot TagResource ListTags",
         **_ALARMS,
-    },
-    "rds": {
-        "rds arn:{partition}:rds:{region}:{account}:db:{name}*": "CreateDBInstance "
-        "ModifyDBInstance DeleteDBInstance DescribeDBInstances AddTagsToResource "
-        "ListTagsForResource",
-        "rds arn:{partition}:rds:{region}:{account}:subgrp:{name}*": "CreateDBSubnetGroup "
-        "DeleteDBSubnetGroup DescribeDBSubnetGroups",
-        "rds arn:{partition}:rds:{region}:{account}:pg:{name}*": "CreateDBParameterGroup "
-        "ModifyDBParameterGroup DeleteDBParameterGroup DescribeDBParameterGroups "
-        "DescribeDBParameters",
-    },
-    "efs": {
-        "elasticfilesystem *": "CreateFileSystem DeleteFileSystem DescribeFileSystems "
-        "CreateMountTarget DeleteMountTarget DescribeMountTargets TagResource",
     },
     "entry": {
         "acm *": "RequestCertificate DescribeCertificate DeleteCertificate AddTagsToCertificate",
