@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from review.events import preview_of, read
 from sandbox import audit, controlplane
 from sandbox.controlplane import RunningSandbox, SandboxOptions
 
@@ -29,7 +30,7 @@ class Project:
     def __init__(self, folder: Path, sandbox: RunningSandbox) -> None:
         self.folder, self.sandbox = folder / "project", sandbox
         ignored = shutil.ignore_patterns("__pycache__")
-        for name in ("components", "provider", "sandbox", "toolchain"):
+        for name in ("components", "policy", "provider", "review", "sandbox", "toolchain"):
             shutil.copytree(ROOT / name, self.folder / name, ignore=ignored)
         for path in (ROOT / "__main__.py", ROOT / "pyproject.toml", *ROOT.glob("Pulumi*.yaml")):
             shutil.copy(path, self.folder)
@@ -103,6 +104,20 @@ def test_a_user_types_pulumi(project: Project) -> None:
     since = project.mark()
     assert re.search(r"\d+ unchanged", project.run(*up))
     assert project.writes(since).writes == 0
+
+    # What a workflow does: the policies run, and the log becomes a report.
+    events = project.folder / "events"
+    project.environment["PULUMI_DEBUG_COMMANDS"] = "true"
+    more = ("-c", "ml-platform:policyLevel=mandatory", "--event-log", str(events))
+    project.run("preview", "-s", "sandbox", *more)
+    del project.environment["PULUMI_DEBUG_COMMANDS"]
+    log = events.read_text()
+    assert password.split()[-1] not in log
+    summary = next(event for event in read(log.splitlines()) if "summaryEvent" in event)
+    (pack,) = summary["summaryEvent"]["PolicyPacks"]
+    assert pack.startswith("ml-platform|local|")
+    preview = preview_of(read(log.splitlines()))
+    assert (preview.stack, preview.changes, preview.errors) == ("sandbox", (), [])
 
     # Killed while it deletes: the state still has all, the cluster does not.
     since = project.mark()
