@@ -11,7 +11,7 @@ from pathlib import Path
 
 from review import events, markdown, page
 from review.forge import Forge, ForgeError, GitHub, GitLab
-from review.model import Cost, DocumentError, Preview, from_json, to_json
+from review.model import Cost, DocumentError, Message, Preview, from_json, to_json
 
 
 class UsageError(ValueError):
@@ -36,8 +36,13 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _preview(file: str, stack: str, cost: Cost | None) -> Preview:
+    path = Path(file)
+    if stack and (not path.exists() or not path.stat().st_size):
+        # A preview that is refused before the engine starts; its reviewers are told as well.
+        said = "the preview ended before it began; the run's output says why"
+        return Preview(stack, messages=(Message("error", said),), finished=False)
     try:
-        text = Path(file).read_text()
+        text = path.read_text()
         if text.startswith('{"format":'):
             return from_json(text)
         return events.preview_of(events.read(text.splitlines()), stack, cost)

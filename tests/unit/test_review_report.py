@@ -416,6 +416,17 @@ def test_the_command_says_in_one_line_what_is_wrong(tmp_path, capsys, content, m
     assert error.count("\n") == 1
 
 
+def test_a_preview_that_left_no_log_is_reported_as_one_that_failed(tmp_path, capsys):
+    empty = tmp_path / "empty"
+    empty.touch()
+    for log in (empty, tmp_path / "none"):
+        assert main(["report", str(log), "--stack", "aws"]) == 0
+        text = capsys.readouterr().out
+        assert "<code>aws</code>" in text
+        assert "The preview did not finish." in text
+        assert "the preview ended before it began" in text
+
+
 def test_the_command_is_a_module():
     done = subprocess.run(
         [sys.executable, "-m", "review", "--help"], check=True, capture_output=True, text=True
