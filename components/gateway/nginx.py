@@ -361,6 +361,10 @@ class _Server:
         )
         if self.target.layer != "proxy" and (backend := self._backup(place)):
             lines.append(f"error_page 502 504 = @{self._backup_name(place, backend)};")
+            # Without an endpoint the controller asks a server of its own, which answers 502. For
+            # sign-in it writes this itself.
+            if not any(isinstance(one, Oidc) for one in carried):
+                lines.append(f"{'grpc' if grpc else 'proxy'}_intercept_errors on;")
         return lines
 
     # --- where requests go -----------------------------------------------------------------------
@@ -425,8 +429,41 @@ class _Server:
         rewrite = None
         if path := _rewritten(place, place.routes[0]):
             rewrite = (_expression(place), path if place.kind != "prefix" else f"{path}$1")
-        scheme = "https" if backend.protocol in _TLS else "http"
-        return snippets.backup(self._backup_name(place, backend), upstream, scheme, rewrite)
+        kind = "grpc" if backend.protocol in _GRPC else "proxy"
+        secure = "s" * (backend.protocol in _TLS)
+        scheme = f"{'grpc' if kind == 'grpc' else 'http'}{secure}"
+        return snippets.backup(
+            self._backup_name(place, backend),
+            f"{scheme}://{upstream}",
+            rewrite,
+            self._backup_headers(place, kind),
+        )
+
+    def _backup_headers(self, place: _Place, kind: str) -> list[str]:
+        """What the path's own location changes: nothing of it is of another location."""
+        proto = "$http_x_forwarded_proto" if self.target.layer == "gateway" else "$scheme"
+        lines = [
+            f"{kind}_set_header X-Forwarded-Proto {proto};",
+            *(
+                line
+                for line in self._location_lines(place)
+                if line.startswith((f"{kind}_set_header ", "add_header "))
+            ),
+        ]
+        for policy in self.policies(place.routes[0]):
+            if isinstance(policy, Headers):
+                found = _headers(policy)
+                response = found.get("responseHeaders", {})
+                lines += [
+                    f"{kind}_set_header {one['name']} {snippets.quoted(one['value'])};"
+                    for one in found.get("requestHeaders", {}).get("set", ())
+                ]
+                lines += [f"{kind}_hide_header {name};" for name in response.get("hide", ())]
+                lines += [
+                    f"add_header {one['name']} {snippets.quoted(one['value'])} always;"
+                    for one in response.get("add", ())
+                ]
+        return lines
 
     @staticmethod
     def _spare(backend: Backend) -> Object:

@@ -172,28 +172,37 @@ def access(policy: Access) -> list[str]:
     ]
 
 
-def backup(name: str, upstream: str, scheme: str, rewrite: tuple[str, str] | None) -> list[str]:
-    """A named location that sends what it is given to another upstream.
+def backup(
+    name: str, upstream: str, rewrite: tuple[str, str] | None, headers: Sequence[str]
+) -> list[str]:
+    """A named location that sends what it is given to another upstream, by its URL.
 
-    `rewrite` is an expression, and the path for what it matches.
+    `rewrite` is an expression, and the path for what it matches; `headers` are directives for
+    those that are changed.
     """
+    kind = "grpc" if upstream.startswith("grpc") else "proxy"
     lines = [
-        "proxy_http_version 1.1;",
-        'proxy_set_header Connection "";',
-        "proxy_set_header Host $host;",
-        "proxy_set_header X-Real-IP $remote_addr;",
-        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
-        "proxy_set_header X-Forwarded-Proto $scheme;",
+        f"{kind}_set_header Host $host;",
+        f"{kind}_set_header X-Real-IP $remote_addr;",
+        f"{kind}_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        *headers,
     ]
+    if kind == "proxy":
+        lines = ["proxy_http_version 1.1;", 'proxy_set_header Connection "";', *lines]
     if rewrite:
         lines += [
             "rewrite ^ $request_uri_no_args;",
             f"rewrite {quoted(rewrite[0])} {quoted(rewrite[1])} break;",
-            f"proxy_pass {scheme}://{upstream};",
         ]
-    else:
-        lines.append(f"proxy_pass {scheme}://{upstream}$request_uri;")
-    return [f"location @{name} {{", *(f"    {line}" for line in lines), "}"]
+    elif kind == "grpc":
+        lines.append("rewrite ^ $request_uri break;")
+    target = upstream if rewrite or kind == "grpc" else f"{upstream}$request_uri"
+    return [
+        f"location @{name} {{",
+        *(f"    {line}" for line in lines),
+        f"    {kind}_pass {target};",
+        "}",
+    ]
 
 
 def text(lines: Sequence[str]) -> str:

@@ -328,6 +328,32 @@ def test_a_backup_is_a_location_of_its_own() -> None:
     assert ("location", page[-1], "{") in lines
 
 
+def test_a_backup_sees_what_a_backend_would_see() -> None:
+    """Nobody says by a header who they are, nor where the backend has no endpoint left."""
+    backup = {"name": "spare", "namespace": "team", "port": 81}
+    changes = {"request": {"set": {"X-A": "b"}, "remove": ["X-Secret"]}}
+    bodies = with_policies(
+        {"type": "apiKey", "name": "key", "consumers": ["alice"]},
+        {"type": "headers", "name": "changes", **changes},
+        backends=[{"name": "app", "service": SERVICE, "backup": backup}],
+    )
+    lines = directives(server(bodies)["server-snippets"])
+    assert ("proxy_set_header", "X-Consumer-Username", "$apikey_client_name") in lines
+    assert ("proxy_set_header", "X-A", "b") in lines
+    assert ("proxy_set_header", "X-Secret", "") in lines
+    # What the controller itself answers without an endpoint goes there, too.
+    place = directives(at(bodies, "/")["location-snippets"])
+    assert ("proxy_intercept_errors", "on") in place
+
+
+def test_a_backup_of_grpc_is_asked_by_grpc() -> None:
+    backup = {"name": "spare", "namespace": "team", "port": 81}
+    backend = {"name": "app", "service": SERVICE, "protocol": "grpc", "backup": backup}
+    bodies = rendered(base(backends=[backend]))
+    [asked] = [one for one in directives(server(bodies)["server-snippets"]) if "_pass" in one[0]]
+    assert asked[0] == "grpc_pass" and asked[1].startswith("grpc://")
+
+
 def test_a_backend_proves_its_certificate() -> None:
     tls = {"caSecret": "ca", "serverName": "app.team.svc"}
     backend = {"name": "app", "service": SERVICE, "protocol": "https", "tls": tls}
