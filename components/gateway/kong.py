@@ -53,11 +53,17 @@ def render(gateway: Gateway, target: Target) -> list[Object]:
     """
     check(gateway, "kong", target.layer)
     _check_endpoints(gateway, target)
-    return _Rendering(_ordered(gateway), target).objects()
+    return _Rendering(_ordered(gateway, target), target).objects()
 
 
-def _ordered(gateway: Gateway) -> Gateway:
-    """The gateway with all in one order whose order has no meaning: all but routes."""
+def _ordered(gateway: Gateway, target: Target) -> Gateway:
+    """The gateway with all in one order whose order has no meaning: all but routes.
+
+    The last layer of a chain is always asked by plain HTTP.
+    """
+    listeners = list(gateway.listeners)
+    if target.layer == "gateway" and not any(isinstance(one, HttpListener) for one in listeners):
+        listeners.append(HttpListener(protocol="http", name="http"))
 
     def by_name(parts: Iterable[Any]) -> tuple[Any, ...]:
         return tuple(sorted(parts, key=lambda one: one.name))
@@ -75,7 +81,7 @@ def _ordered(gateway: Gateway) -> Gateway:
     )
     return gateway.model_copy(
         update={
-            "listeners": by_name(gateway.listeners),
+            "listeners": by_name(listeners),
             "hosts": by_name(gateway.hosts),
             "backends": by_name(gateway.backends),
             "policies": by_name(gateway.policies),
@@ -242,7 +248,9 @@ class _Rendering:
         return kong_upstreams.layer(self.target, one.port)
 
     def _stream_plugins(self, one: HttpListener | HttpsListener | TcpListener) -> dict[str, str]:
-        policies = one.policies if isinstance(one, TcpListener) else ()
+        # Behind the first layer a connection is that layer's.
+        first = self.target.layer in ("all", "balancer")
+        policies = one.policies if isinstance(one, TcpListener) and first else ()
         found = [
             self._keep(kong_plugins.of_connections(policy, self.target))
             for policy in map(self.gateway.policy, policies)

@@ -122,6 +122,9 @@ def _listening(gateway: Gateway, target: Target, http: int, https: int) -> dict[
             f"0.0.0.0:{https}{' http2' if http2 else ''} ssl reuseport backlog=16384{behind}"
         )
     found = {"KONG_PROXY_LISTEN": ", ".join(listens) or "off"}
+    streams = [one.port for one in gateway.listeners if isinstance(one, TcpListener)]
+    if streams and behind:
+        found["KONG_STREAM_LISTEN"] = ", ".join(f"0.0.0.0:{port}{behind}" for port in streams)
     if target.trusted:
         found["KONG_TRUSTED_IPS"] = ",".join(target.trusted)
         header = "proxy_protocol" if target.proxy_protocol else "X-Forwarded-For"

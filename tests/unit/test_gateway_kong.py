@@ -292,6 +292,36 @@ def test_no_secret_is_rendered() -> None:
     assert config["redis"]["password"] == "{vault://env/gateway-redis-password}"
 
 
+def test_the_last_layer_of_a_chain_is_asked_by_plain_http() -> None:
+    model = gateway(
+        topology="chain",
+        listeners=[{"protocol": "https", "name": "https"}],
+        hosts=[{"name": "a.example.com", "tls": {"type": "ownCa"}}],
+    )
+    bodies = rendered(model, layer="gateway")
+    [listener] = of_kind(bodies, "Gateway")[0]["spec"]["listeners"]
+    assert (listener["protocol"], listener["port"]) == ("HTTP", 80)
+    [route] = of_kind(bodies, "HTTPRoute")
+    assert [one["sectionName"] for one in route["spec"]["parentRefs"]] == ["http"]
+
+
+def test_connections_pass_all_layers_of_a_chain_and_are_judged_by_the_first() -> None:
+    model = example("balancer")
+    backends, plugins = {}, {}
+    for layer in ("balancer", "proxy", "gateway"):
+        bodies = rendered(model, layer=layer, upstream="next")
+        [route] = [b for b in of_kind(bodies, "TCPRoute") if b["metadata"]["name"][-5:] == "redis"]
+        backends[layer] = route["spec"]["rules"][0]["backendRefs"][0]["name"]
+        plugins[layer] = route["metadata"].get("annotations", {})
+    assert backends == {"balancer": "next", "proxy": "next", "gateway": "gateway-redis"}
+    assert [layer for layer, found in plugins.items() if found] == ["balancer"]
+    behind = target(model, layer="proxy", proxy_protocol=True)
+    found = kong_settings.proxy(model, behind, http=8000, https=8443)
+    assert found["KONG_STREAM_LISTEN"] == "0.0.0.0:6379 proxy_protocol"
+    first = kong_settings.proxy(model, target(model, layer="balancer"), http=8000, https=8443)
+    assert first["KONG_NGINX_SPROXY_PROXY_PROTOCOL"] == "on"
+
+
 def test_more_hosts_with_tls_than_one_gateway_has_listeners() -> None:
     hosts = [{"name": f"h{n}.example.com", "tls": {"type": "ownCa"}} for n in range(100)]
     names = [host["name"] for host in hosts]
