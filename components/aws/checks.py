@@ -63,7 +63,7 @@ def stack(aws: Aws, eks: Eks, redis: Managed | None) -> cost.Stack:
     watched = 0
     if redis is not None:
         # Snapshots as large as half of the memory, one for each day, but for the first.
-        gib = redis.shard_count * redis.memory / 1024 / 2 * max(redis.retention - 1, 0)
+        gib = redis.shard_count * redis.node_memory / 1024 / 2 * max(redis.retention - 1, 0)
         bought = cost.Redis(redis.service, redis.engine, redis.node, redis.node_count, round(gib))
         watched = redis.node_count * len(list(alarms(redis)))
     return cost.Stack(

@@ -152,6 +152,12 @@ class Managed(RedisTopology):
         return prefix + _smallest(self.memory, self.cpus, self._candidates()).name
 
     @property
+    def node_memory(self) -> int:
+        """Memory of a node in MiB; `memory` of a type that is not in `NODE_TYPES`."""
+        name = self.node.removeprefix("cache.").removeprefix("db.")
+        return next((kind.memory for kind in NODE_TYPES if kind.name == name), self.memory)
+
+    @property
     def shard_count(self) -> int:
         """Shards; 1 where nothing is sharded."""
         return 1
@@ -269,6 +275,26 @@ class Managed(RedisTopology):
                 f"redisSnapshotWindow is {self.snapshot_window!r} and redisMaintenanceWindow "
                 f"{self.maintenance_window!r}: the service wants them apart"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _takes_effect(self) -> Self:
+        """What another setting leaves without effect is told, not dropped."""
+        given = self.model_fields_set
+        lines = [
+            f"{alias(name)} is set, but redisNodeType names the node; remove one of them"
+            for name in ("memory", "cpus")
+            if self.node_type and name in given
+        ]
+        lines += [
+            f"{alias(name)} is set, but redisPersistence is 'none': there are no snapshots"
+            for name in ("snapshot_days", "snapshot_window")
+            if self.persistence == "none" and name in given
+        ]
+        if "max_lag" in given and getattr(self, "min_replicas_to_write", 0) < 1:
+            lines.append("redisMaxLag is set, but redisMinReplicasToWrite is not 1 or more")
+        if lines:
+            raise ValueError("\n".join(lines))
         return self
 
     def _versions(self) -> Sequence[str]:

@@ -160,12 +160,26 @@ def test_bad_values_are_told(settings: dict[str, Any], message: str):
         parsed(Topology="replicated", **settings)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"MaxLag": 20}, "redisMaxLag is set, but redisMinReplicasToWrite"),
+        ({"NodeType": "r7g.large", "Memory": 2048}, "redisMemory is set, but redisNodeType"),
+        ({"NodeType": "r7g.large", "Cpus": 2}, "redisCpus is set, but redisNodeType"),
+        ({"Persistence": "none", "SnapshotDays": 3}, "redisSnapshotDays is set, but"),
+    ],
+)
+def test_what_another_setting_leaves_without_effect_is_told(settings: dict[str, Any], message: str):
+    with pytest.raises(model.TopologyError, match=message):
+        parsed(Topology="replicated", **settings)
+
+
 def test_windows_that_meet_only_at_their_ends_are_apart():
     parsed(Topology="replicated", SnapshotWindow="04:00-05:00")
     parsed(Topology="replicated", SnapshotWindow="06:00-07:00")
     parsed(Topology="replicated", SnapshotWindow="23:30-00:30")
     # Without snapshots there is nothing to keep apart.
-    parsed(Topology="replicated", SnapshotWindow="05:30-06:30", Persistence="none")
+    parsed(Topology="replicated", MaintenanceWindow="sun:03:30-sun:04:30", Persistence="none")
 
 
 def test_a_name_that_is_too_long_is_told():
