@@ -95,7 +95,7 @@ def remove(cgroup: str) -> None:
     """
     deadline = time.monotonic() + _PATIENCE
     # A killed process may still end what it asked of the kernel: look again until there is none.
-    while found := [folder for h in _hierarchies() if (folder := h / cgroup).exists()]:
+    while found := [top for h in _hierarchies() if (top := h / cgroup).exists()]:
         walks = (os.walk(top, topdown=False) for top in found)
         for folder, _, _ in itertools.chain.from_iterable(walks):
             try:
