@@ -1,5 +1,6 @@
 """The report of the real engine's previews and refreshes, by the commands that workflows run."""
 
+import base64
 import os
 from pathlib import Path
 from unittest import mock
@@ -89,6 +90,14 @@ def test_another_component_deletes_and_creates_and_tells_what_is_lost(bench, tmp
     options = ["--markdown", str(text), "--html", str(page)]
     assert review(["report", str(bench.folder / "events"), *options]) == 0
     assert "**delete <code>Namespace</code> <code>kubeflow</code>" in text.read_text()
+    client = Client(bench.sandbox.admin_kubeconfig, "test")
+    secrets = client.request("GET", "/api/v1/secrets")["items"]
+    held = [value for secret in secrets for value in (secret.get("data") or {}).values()]
+    assert held
+    for value in held:
+        for form in (value, base64.b64decode(value).decode(errors="replace")):
+            assert form not in text.read_text()
+            assert form not in page.read_text()
 
 
 def test_what_somebody_changed_is_drift_and_is_put_back_by_a_preview(bench):
