@@ -173,6 +173,16 @@ def test_no_request_is_lost_that_could_be_retried_when_a_backend_dies(
     eventually(lambda: tally(many(30, lambda _: ask("/")))["echo-2"], "the new pod is asked")
 
 
+def test_a_backup_is_asked_where_no_endpoint_is_left(ask: Ask):
+    """It sees of a request what a backend would, and nothing that a client claims to be."""
+    claimed = {"X-Consumer-Username": "eve", "X-Request-ID": "mine"}
+    answer = ask("/spared/x?y=1", method="POST", body=b"some", headers=claimed)
+    assert (answer.status, answer.pod) == (200, "canary")
+    assert (answer.report["path"], answer.report["body"]) == ("/other/x?y=1", 4)
+    assert answer.seen("X-Consumer-Username") == ""
+    assert answer.seen("X-Request-ID") == "mine"
+
+
 def test_no_endpoint_has_more_connections_than_it_may(ask: Ask):
     """The zone of an upstream counts over all workers; what finds no room is refused."""
     found = many(12, lambda _: ask("/narrow?delay=1"), at_once=12)

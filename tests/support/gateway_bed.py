@@ -44,7 +44,8 @@ class Bed:
 def bring_up(kubectl: Kubectl, folder: Path, routes: str, replicas: int = 1) -> Bed:
     """Backends, and a gateway before them that has carried out its routes (YAML).
 
-    Three pods are behind the Service `echo`, one behind `canary`, and one signs browsers in.
+    Three pods are behind the Service `echo`, one behind `canary`, and none behind `nobody`; one
+    signs browsers in.
     """
     kubectl.apply(*(_namespace(name) for name in (BACKENDS, SIGN_IN)))
     for within in (BACKENDS, SIGN_IN):
@@ -52,7 +53,8 @@ def bring_up(kubectl: Kubectl, folder: Path, routes: str, replicas: int = 1) -> 
     pods = [*(echo(f"echo-{i}", "echo") for i in range(3)), echo("canary", "canary")]
     kubectl.apply(*pods, echo(SIGN_IN, SIGN_IN, SIGN_IN))
     kubectl.apply(
-        service("echo", "echo"), service("canary", "canary"), service(SIGN_IN, SIGN_IN, SIGN_IN)
+        *(service(name, name) for name in ("echo", "canary", "nobody")),
+        service(SIGN_IN, SIGN_IN, SIGN_IN),
     )
     words = [f"pod/{pod['metadata']['name']}" for pod in pods]
     kubectl.run("wait", "-n", BACKENDS, "--for=condition=Ready", "--timeout=90s", *words)
