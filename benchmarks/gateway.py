@@ -42,6 +42,8 @@ _BACKEND, _HAND, _WRK = "backend", "by-hand", "wrk"
 _REAL = {"ml-platform/node": "real"}
 _CONNECTIONS, _THREADS, _SECONDS = 32, 1, 4
 _ANSWER = "x" * 512
+_RATIOS = ("requests", "p99", "CPU")
+_CPU = "/sys/fs/cgroup/cpu.stat"
 _RENDERINGS = 5
 Object = dict[str, Any]
 
@@ -117,11 +119,12 @@ http {
 
 @dataclass(frozen=True)
 class Load:
-    """What one run of wrk says; latencies in ms."""
+    """What one run of wrk says; latencies in ms, `requests` in all."""
 
     per_second: float
     median: float
     p99: float
+    requests: int
 
 
 def run(rounds: int, sizes: Sequence[int], report: Report) -> None:
@@ -179,8 +182,8 @@ class _Bed:
         }
 
     def take_down(self) -> None:
-        """All of it, but for what belongs to no namespace."""
-        self.kubectl.run("delete", "namespace", NGINX.namespace, _BACKEND, "--wait=true")
+        """The gateway, but for what belongs to no namespace; backends stay, for others to find."""
+        self.kubectl.run("delete", "namespace", NGINX.namespace, "--wait=true")
 
     def wrk(self, url: str) -> Load:
         """What wrk measures."""
@@ -189,6 +192,15 @@ class _Bed:
             *("exec", "-n", _BACKEND, _WRK, "--", "wrk", *words, "-H", f"Host: {_HOST}", url)
         )
         return parsed(said)
+
+    def cpu(self, way: str) -> float:
+        """Seconds of processor time that an nginx has used since it was started (cgroup v2)."""
+        pod = f"pod/{_HAND}" if way.startswith("by hand") else f"deployment/{NGINX.deployment}"
+        namespace = NGINX.namespace
+        if way.startswith("backend"):
+            pod, namespace = f"pod/{_BACKEND}", _BACKEND
+        said = self.kubectl.run("exec", "-n", namespace, pod, "--", "cat", _CPU)
+        return int(said.split()[1]) / 1e6
 
     def _start(self, *objects: Object) -> None:
         self.kubectl.apply(*objects)
@@ -206,8 +218,8 @@ class _Bed:
 def parsed(said: str) -> Load:
     """The report of `wrk --latency`. Raises BedError where requests failed.
 
-    >>> parsed("  50%  1.50ms\\n 99%  900.00us\\nRequests/sec:  10.0\\n")
-    Load(per_second=10.0, median=1.5, p99=0.9)
+    >>> parsed("  50%  1.50ms\\n 99%  900.00us\\n 40 requests in 4.00s\\nRequests/sec:  10.0\\n")
+    Load(per_second=10.0, median=1.5, p99=0.9, requests=40)
     """
     if found := re.search(r"Non-2xx.*|Socket errors:.*", said):
         raise BedError(f"wrk: {found[0]}")
@@ -220,9 +232,10 @@ def parsed(said: str) -> Load:
         return float(found[1]) * unit[found[2]]
 
     rate = re.search(r"^Requests/sec:\s+([\d.]+)", said, re.MULTILINE)
-    if rate is None:
+    count = re.search(r"^\s*(\d+) requests in ", said, re.MULTILINE)
+    if rate is None or count is None:
         raise BedError(f"wrk says no rate: {said}")
-    return Load(float(rate[1]), latency(50), latency(99))
+    return Load(float(rate[1]), latency(50), latency(99), int(count[1]))
 
 
 def _traffic(bed: _Bed, rounds: int, report: Report) -> None:
@@ -237,29 +250,37 @@ def _traffic(bed: _Bed, rounds: int, report: Report) -> None:
         },
     }
     loads: dict[str, list[Load]] = {way: [] for way in ways}
+    used: dict[str, list[float]] = {way: [] for way in ways}
     for number, record in report.each_round(rounds):
         order = list(ways.items())
         turn = number % len(order)
         for way, url in order[turn:] + order[:turn]:
+            before = bed.cpu(way)
             load = bed.wrk(url)
+            used[way].append((bed.cpu(way) - before) / load.requests)
             loads[way].append(load)
-            record[way] = vars(load)
+            record[way] = {**vars(load), "cpu seconds a request": used[way][-1]}
     rows = []
     for way, measured in loads.items():
         rate, p99 = (_series(measured, of) for of in ("per_second", "p99"))
-        row = [way, f"{rate.median:.0f}/s", f"{p99.median:.2f} ms"]
-        base = loads[f"by hand, {way.rpartition(', ')[2]}"]
+        cpu = Series(tuple(used[way]))
+        row = [way, f"{rate.median:.0f}/s", f"{p99.median:.2f} ms", f"{cpu.median * 1e6:.0f} µs"]
+        hand = f"by hand, {way.rpartition(', ')[2]}"
+        base = loads[hand]
         ratios = rate.over(_series(base, "per_second"))
         slower = p99.over(_series(base, "p99"))
-        row += [ratio(ratios), ratio(slower)]
+        dearer = cpu.over(Series(tuple(used[hand])))
+        row += [ratio(ratios), ratio(slower), ratio(dearer)]
         rows.append(row)
         report.results[way] = {
             "per second": rate.values,
             "p99": p99.values,
             "rate against by hand": ratios.values,
             "p99 against by hand": slower.values,
+            "cpu seconds a request": cpu.values,
+            "cpu against by hand": dearer.values,
         }
-    heads = ["", "requests", "p99", "requests, against by hand", "p99, against by hand"]
+    heads = ["", "requests", "p99", "its CPU for one", *(f"{of}: to by hand" for of in _RATIOS)]
     show(table(heads, rows) + "\n")
 
 
@@ -462,6 +483,8 @@ def _wrk_pod() -> Object:
 
 
 def _pod(name: str, namespace: str, container: Object) -> Object:
+    # As the gateway's own: else cgroups would give it more of a busy machine than the others.
+    container["resources"] = {"requests": {"cpu": "100m", "memory": "128Mi"}}
     return {
         "apiVersion": "v1",
         "kind": "Pod",

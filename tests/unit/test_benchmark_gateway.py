@@ -25,7 +25,7 @@ Transfer/sec:     14.70MB
 
 
 def test_the_report_of_wrk():
-    assert parsed(SAID) == Load(19567.35, 1.5, 0.9)
+    assert parsed(SAID) == Load(19567.35, 1.5, 0.9, 78312)
 
 
 @pytest.mark.parametrize(
