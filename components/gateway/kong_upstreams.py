@@ -26,7 +26,6 @@ from components.gateway.routes import (
 )
 
 _PROTOCOLS: Final = {"websocket": "http"}
-_CHECKS: Final = {"websocket": "http"}
 # Of the statuses from 200 to 399, those that servers answer with; Kong takes them one by one.
 _HEALTHY: Final = (200, 201, 202, 203, 204, 205, 206, 300, 301, 302, 303, 304, 307, 308)
 _UNHEALTHY: Final = (400, 401, 403, 404, 405, 408, 410, 429, 500, 501, 502, 503, 504, 505)
@@ -192,7 +191,7 @@ def _health(backend: Backend) -> Object:
     endpoints that are out, and no others, after the time for which they are to be left out.
     """
     passive, active = backend.passive_health, backend.active_health
-    kind = _CHECKS.get(backend.protocol, backend.protocol)
+    kind = _PROTOCOLS.get(backend.protocol, backend.protocol)
     statuses = sorted(int(code) for code in backend.retries.when if code.isdecimal())
     unhealthy: Object = {"tcpFailures": passive.failures, "timeouts": passive.failures}
     if statuses:
