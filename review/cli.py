@@ -63,12 +63,14 @@ def _comment(arguments: argparse.Namespace) -> int:
         if number is None:
             print("no open pull request has this commit as its newest")
             return 0
+    body = _body(arguments.file)
     done = forge.put_comment(
         number,
         markdown.MARKER,
-        _body(arguments.file),
+        body,
         user=arguments.user,
-        only_update=arguments.only_update,
+        # Nothing is told of nothing, unless an earlier commit did touch a stack.
+        only_update=markdown.NOTHING in body,
     )
     print(f"comment on {number}: {done}")
     return 0
@@ -142,9 +144,6 @@ def build_parser() -> argparse.ArgumentParser:
     comment.add_argument("file", help="Markdown that `report` wrote")
     comment.add_argument("--number", type=int, help="of the pull or merge request")
     comment.add_argument("--head", metavar="OWNER:BRANCH@SHA", help="its branch and newest commit")
-    comment.add_argument(
-        "--only-update", action="store_true", help="write no comment where there is none"
-    )
     comment.set_defaults(run=_comment)
     summary = "open, update or close the issue about a stack's drift"
     issue = verbs.add_parser("issue", help=summary, description=summary)

@@ -9,7 +9,7 @@ import pytest
 
 from review.cli import main
 from review.forge import ForgeError, GitHub, GitLab
-from review.markdown import MARKER
+from review.markdown import MARKER, render_all
 from review.model import Change, Operation, Preview, to_json
 
 BOT = "github-actions[bot]"
@@ -182,6 +182,20 @@ def test_the_command_comments_on_the_pull_request_of_a_commit(api, token, tmp_pa
     assert len(api.writes) == 1
     assert main(["comment", str(file), *common(api, "gitlab"), "--number", "3"]) == 0
     assert "token" in api.tokens
+
+
+def test_a_change_of_no_stack_gets_no_comment_of_its_own(api, token, tmp_path, capsys):
+    file = tmp_path / "comment.md"
+    words = ["comment", str(file), *common(api), "--number", "7"]
+    file.write_text(render_all([]))
+    assert main(words) == 0
+    assert not api.writes
+    file.write_text(f"{MARKER}\nsome stack")
+    assert main(words) == 0
+    file.write_text(render_all([]))
+    assert main(words) == 0
+    assert [write[0] for write in api.writes] == ["POST", "PATCH"]
+    assert capsys.readouterr().out.splitlines()[-1] == "comment on 7: updated"
 
 
 def test_the_command_opens_and_closes_the_issue_of_a_stack(api, token, tmp_path, capsys):
