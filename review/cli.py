@@ -70,7 +70,7 @@ def _comment(arguments: argparse.Namespace) -> int:
         body,
         user=arguments.user,
         # Nothing is told of nothing, unless an earlier commit did touch a stack.
-        only_update=markdown.NOTHING in body,
+        only_update=body == markdown.render_all([]),
     )
     print(f"comment on {number}: {done}")
     return 0

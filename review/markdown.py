@@ -50,9 +50,6 @@ class Section:
 MARKER: Final = "<!-- ml-platform preview -->"
 """The line by which the comment is found again."""
 
-NOTHING: Final = "This change touches no stack."
-"""All that the comment then says."""
-
 
 def render_all(previews: Sequence[Preview], link: str = "", limit: int = LIMIT) -> str:
     """One comment about all stacks that a change touches; each has the same share of the room.
@@ -62,7 +59,7 @@ def render_all(previews: Sequence[Preview], link: str = "", limit: int = LIMIT) 
     """
     start, end = f"{MARKER}\n", _foot(link)
     if not previews:
-        return f"{start}{NOTHING}\n"
+        return f"{start}This change touches no stack.\n"
     share = (limit - _size(start) - _size(end)) // len(previews)
     return "".join([start, *(render(preview, share) for preview in previews), end])
 
