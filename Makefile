@@ -8,7 +8,7 @@ RUN := $(UV) run --locked --no-sync
 SETTINGS = $(foreach setting,$(SET),--set $(setting))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-real-nodes up preview preview-report doctor destroy down explain lint test faults mutation bench
+.PHONY: help setup setup-real-nodes up preview preview-report doctor destroy down explain lint docs test faults mutation bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
@@ -56,6 +56,9 @@ lint: $(SYNCED) ## ruff and mypy
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
+
+docs: $(SYNCED) ## the documentation as a site, in dist/site; a broken link fails it
+	$(RUN) python -m zensical build --strict --clean
 
 # Root on Linux can run real nodes, and so the tests that need them.
 test: $(if $(filter 0,$(shell id -u)),setup-real-nodes,setup) lint ## everything that CI runs
