@@ -1,7 +1,6 @@
 """The clients that log their writes, against real Redis processes on loopback."""
 
 import contextlib
-import itertools
 import socket
 import subprocess
 import threading
@@ -69,34 +68,6 @@ def replica(server: Server, tmp_path: Path) -> Iterator[Server]:
     found.kill()
 
 
-class Balancer:
-    """Gives each new connection to the next of some servers, as no write endpoint should."""
-
-    def __init__(self, *servers: Server) -> None:
-        self._servers = itertools.cycle(servers)
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", next(self._servers).port))
-                for pair in ((client, server), (server, client)):
-                    threading.Thread(target=self._copy, args=pair, daemon=True).start()
-
-    @staticmethod
-    def _copy(source: socket.socket, target: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self._listener.close()
-
-
 def team(*kinds: str) -> list[Worker]:
     return [Worker(f"{kind}-0", kind, "0", RATE) for kind in kinds or (WRITE, CONFIRMED, READ)]
 
@@ -113,10 +84,13 @@ def at_work(logs: list[Path]) -> None:
 
 
 @contextlib.contextmanager
-def working(url: str, folder: Path, *kinds: str) -> Iterator[None]:
-    thread = threading.Thread(
-        target=run, args=(team(*kinds), lambda _: Target(url, "", cluster=False), folder, 30)
-    )
+def working(url: str, folder: Path, *kinds: str, **others: str) -> Iterator[None]:
+    """Clients at work, at `url` or, by their kind, at another one."""
+
+    def target(worker: Worker) -> Target:
+        return Target(others.get(worker.kind, url), "", cluster=False)
+
+    thread = threading.Thread(target=run, args=(team(*kinds), target, folder, 30))
     logs = [folder / f"{worker.name}.jsonl" for worker in team(*kinds)]
     thread.start()
     try:
@@ -174,14 +148,11 @@ def test_one_deleted_write_is_seen_as_lost(server: Server, tmp_path: Path):
 
 def test_two_masters_are_seen_as_two(server: Server, tmp_path: Path):
     other = Server(tmp_path)
-    balancer = Balancer(server, other)
     try:
-        # One connection each.
-        with working(balancer.url, tmp_path / "log", WRITE, CONFIRMED):
+        with working(server.url, tmp_path / "log", WRITE, CONFIRMED, **{CONFIRMED: other.url}):
             pass
         found = evidence(server.url, tmp_path / "log", WRITE, CONFIRMED)
     finally:
-        balancer.close()
         other.kill()
     [overlap] = found.overlaps
     assert overlap.seconds > 0.3
