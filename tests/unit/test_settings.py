@@ -30,7 +30,11 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("cluster", "k3s", "cluster is 'k3s': input should be 'minikube', 'existing', 'sandbox' or 'eks'"),
+        (
+            "cluster",
+            "k3s",
+            "cluster is 'k3s': input should be 'minikube', 'existing', 'sandbox' or 'eks'",
+        ),
         ("minikubeCpus", 1, "minikubeCpus is 1: .* greater than or equal to 2"),
         ("minikubeCpus", "8", "minikubeCpus is '8': .* valid integer"),
         ("minikubeMemory", 512, "minikubeMemory is 512: .* 2048"),
