@@ -19,7 +19,7 @@ from components.gateway import access, component, credentials, tls
 from components.gateway.component import GatewayArgs
 from components.gateway.install import InstallArgs
 from components.gateway.routes import Gateway
-from components.gateway.workloads import NAMES
+from components.gateway.workloads import NAMES, Names
 from sandbox.controlplane import RunningSandbox
 from sandbox.engine import PROJECT
 from toolchain.tools import find
@@ -88,7 +88,7 @@ class Installed:
     """A gateway that has carried out its routes.
 
     Args:
-        pods: addresses of its pods.
+        pods: addresses of those that clients come to.
         authority: PEM of who signed its certificates.
         keys: keys and passwords of consumers, as `components.gateway.access` names them.
     """
@@ -130,23 +130,25 @@ def install(kubectl: Kubectl, args: GatewayArgs) -> Installed:
     kubectl.run("wait", "--for=condition=Established", "--timeout=60s", *listed)
     kubectl.apply(*secrets, *rest)
     kubectl.apply(*last)
-    found = pods(kubectl, args.replicas)
+    found, *_ = [
+        pods(kubectl, args.replicas_of(layer), args.names_of(layer)) for layer in args.layers
+    ]
     settle(kubectl)
     return Installed(found, keys[certificates.AUTHORITY], keys)
 
 
-def pods(kubectl: Kubectl, count: int) -> tuple[str, ...]:
-    """Addresses of the gateway's pods, once there are so many, all ready."""
+def pods(kubectl: Kubectl, count: int, names: Names = NGINX) -> tuple[str, ...]:
+    """Addresses of an installation's pods, once there are so many, all ready."""
     kubectl.run(
-        *("rollout", "status", "-n", NGINX.namespace, f"--timeout={_PATIENCE:.0f}s"),
-        f"deployment/{NGINX.deployment}",
+        *("rollout", "status", "-n", names.namespace, f"--timeout={_PATIENCE:.0f}s"),
+        f"deployment/{names.deployment}",
         timeout=_PATIENCE + 30,
     )
-    labels = ",".join(f"{key}={value}" for key, value in NGINX.labels.items())
+    labels = ",".join(f"{key}={value}" for key, value in names.labels.items())
     end = time.monotonic() + _PATIENCE
     while True:
         # Pods of an earlier rollout may still be there.
-        found = kubectl.get("pods", "-n", NGINX.namespace, "-l", labels)["items"]
+        found = kubectl.get("pods", "-n", names.namespace, "-l", labels)["items"]
         if len(found) == count and all(one["status"].get("podIP") for one in found):
             return tuple(one["status"]["podIP"] for one in found)
         if time.monotonic() > end:

@@ -127,8 +127,8 @@ def _listening(gateway: Gateway, target: Target, http: int, https: int) -> dict[
         found["KONG_STREAM_LISTEN"] = ", ".join(f"0.0.0.0:{port}{behind}" for port in streams)
     if target.trusted:
         found["KONG_TRUSTED_IPS"] = ",".join(target.trusted)
-        header = "proxy_protocol" if target.proxy_protocol else "X-Forwarded-For"
-        found |= {"KONG_REAL_IP_HEADER": header, "KONG_REAL_IP_RECURSIVE": "on"}
+        # Written anew by every proxy. X-Forwarded-For begins with what the client made up.
+        found["KONG_REAL_IP_HEADER"] = "proxy_protocol" if target.proxy_protocol else "X-Real-IP"
     return found
 
 

@@ -113,7 +113,8 @@ def config_map(gateway: Gateway, target: Target) -> Object:
     if target.proxy_protocol:
         data |= {"proxy-protocol": "True", "real-ip-header": "proxy_protocol"}
     elif target.trusted:
-        data |= {"real-ip-header": "X-Forwarded-For", "real-ip-recursive": "True"}
+        # Written anew by every proxy. X-Forwarded-For begins with what the client made up.
+        data["real-ip-header"] = "X-Real-IP"
     if target.trusted:
         data["set-real-ip-from"] = ",".join(sorted(target.trusted))
     return {

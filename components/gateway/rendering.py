@@ -61,7 +61,7 @@ class Target:
     oidc_service: str = "oauth2-proxy/oauth2-proxy"
     """namespace/name of the platform's oauth2-proxy, which Dex stands behind."""
     trusted: tuple[str, ...] = ()
-    """CIDRs of proxies in front, whose word for the client's address is taken."""
+    """CIDRs of proxies in front, whose word for the client's address, X-Real-IP, is taken."""
     proxy_protocol: bool = False
     """Whether what is in front says the client's address by the PROXY protocol."""
     load_balancers: bool = False
