@@ -1,18 +1,22 @@
-"""`python -m components.kubeflow`: why an object waits for what, and the plan as a picture."""
+"""`python -m components.kubeflow`: the dashboard; why an object waits; the plan as a picture."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
 from components import settings as configuration
 from components.choose import kubeflow_args
 from components.errors import MENDABLE
-from components.kubeflow import explain
+from components.kubeflow import dashboard, explain
 from components.kubeflow.component import KubeflowArgs, owners, planned
 from components.kubeflow.plan import as_document
+from components.settings import ROOT
+from toolchain.tools import find
 
 
 def _say(line: str) -> None:
@@ -46,6 +50,21 @@ def _draw(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _open(arguments: argparse.Namespace) -> int:
+    # The launcher beside this Python, which knows the pinned CLI and what it needs.
+    pulumi = Path(sys.executable).with_name("pulumi")
+    found = dashboard.dashboard_of(pulumi, arguments.stack, ROOT)
+
+    def opened(url: str) -> None:
+        _say(f"the dashboard is at {url}; Ctrl-C ends it")
+        if arguments.browser:
+            webbrowser.open(url)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        dashboard.show(found, find("kubectl"), opened, _say)
+    return 0
+
+
 def _svg(dot: bytes) -> bytes:
     import shutil
     import subprocess
@@ -76,6 +95,12 @@ def build_parser() -> argparse.ArgumentParser:
     draw.add_argument("--format", choices=["svg", "dot", "mermaid", "json"], default="mermaid")
     draw.add_argument("--output", type=Path, help="file to write (default: standard output)")
     draw.set_defaults(run=_draw)
+    bring = verbs.add_parser("open", help="the dashboard of a stack that is up, in a browser")
+    bring.add_argument("-s", "--stack", default="local", help="(default: %(default)s)")
+    bring.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="only say where it is"
+    )
+    bring.set_defaults(run=_open)
     for verb in (why, draw):
         verb.add_argument("-s", "--stack", default="local", help="whose settings (%(default)s)")
         verb.add_argument(
@@ -94,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         result: int = arguments.run(arguments)
-    except (*MENDABLE, explain.UnknownObject) as error:
+    except (*MENDABLE, explain.UnknownObject, dashboard.DashboardError) as error:
         print(error, file=sys.stderr)
         return 1
     return result
