@@ -137,10 +137,13 @@ def parse(line: bytes) -> AuditEvent:
 def read(path: Path, since: int = 0) -> list[AuditEvent]:
     """All answered requests of a log file from the byte `since` on, in the file's order.
 
-    A last line that is still being written is left out. Raises FileNotFoundError and ValueError.
+    Lines that were, or are still, being written at either end are left out: a size of the file may
+    be taken in the middle of one. Raises FileNotFoundError and ValueError.
     """
     with path.open("rb") as stream:
-        stream.seek(since)
+        if since:
+            stream.seek(since - 1)
+            stream.readline()
         lines = [line for line in stream if line.endswith(b"\n")]
     events = [parse(line) for line in lines]
     return [event for event in events if event.stage in ("ResponseComplete", "Panic")]

@@ -91,10 +91,16 @@ def test_up_after_a_kill_at_random_moments(settings, whole):
 
 def test_up_after_kills_of_destroy_and_of_the_recovery_itself(subject, whole):
     """The state still has what is gone: it is read again first, however often that is cut off."""
-    assert subject.run("up").code == 0
-    full = subject.look()
-    outcome = killed(subject, "destroy", Moment(0.4, 0.1), whole.lines["destroy"])
-    gone = full.objects - subject.look().objects
+    # On a busy machine what is seen of a run, and so the kill, comes late: earlier then.
+    for share in (0.4, 0.25, 0.1):
+        assert subject.run("up").code == 0
+        full = subject.look()
+        outcome = killed(subject, "destroy", Moment(share, 0.1), whole.lines["destroy"])
+        gone = full.objects - subject.look().objects
+        if len(gone) < 140:
+            break
+        assert subject.run("destroy").code == 0
+        assert subject.emptied() == []
     assert 20 < len(gone) < 140
     # The run after it begins with a refresh, whose lines come first; one that is killed right after
     # it, and the next one: after its own refresh, or midway where the last had not begun yet.

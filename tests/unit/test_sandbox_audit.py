@@ -77,6 +77,15 @@ def test_reading_leaves_out_other_stages_and_a_half_written_line(tmp_path: Path)
     assert [found.verb for found in audit.read(log)] == ["get"]
 
 
+def test_reading_from_a_byte_on_leaves_out_a_line_that_began_before(tmp_path: Path):
+    log = tmp_path / "audit.jsonl"
+    first, second = event("create") + b"\n", event("patch") + b"\n"
+    log.write_bytes(first + second)
+    for since in range(len(first + second) + 1):
+        found = [one.verb for one in audit.read(log, since)]
+        assert found == ["create", "patch"][(since > 0) + (since > len(first)) :]
+
+
 def test_writes_are_counted_by_user():
     events = parsed(event("create"), event("get"), event("patch", user="admin"), event("list"))
     assert audit.summarise(events).writes == 1
