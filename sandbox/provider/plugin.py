@@ -46,6 +46,7 @@ MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 _CREATE_MANAGER: Final = "pulumi-kubernetes"
 _UPDATE_ATTEMPTS: Final = 5
 _RETRIES: Final = 5  # of a create whose kind or namespace is not there yet: 1, 2, 4, 8 and 16 s
+_GOING: Final = 30.0  # seconds that a refresh waits for what is being deleted
 _CONFLICT_HELP: Final = (
     "https://www.pulumi.com/registry/packages/kubernetes/how-to-guides/"
     "managing-resources-with-server-side-apply/#handle-field-conflicts-on-existing-resources"
@@ -510,6 +511,19 @@ class KubernetesPlugin(Plugin):
             if error.code == 404:
                 return "", {}, {}
             raise
+        if not importing and live["metadata"].get("deletionTimestamp"):
+            # A destroy that was killed: what is going is no more for the update that comes next.
+            lingering = {**identity, "metadata": live["metadata"]}
+            try:
+                self.waiter.gone(
+                    lingering,
+                    timeout=_GOING,
+                    status=lambda text: self.engine.status(call.urn, text),
+                )
+            except NotReady:
+                pass  # Something holds it: it is there.
+            else:
+                return "", {}, {}
         live_inputs = (
             _importable(live) if importing else difference.observed(live, old_inputs or identity)
         )

@@ -7,6 +7,7 @@ managing-resources-with-server-side-apply/.
 """
 
 import secrets
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -567,6 +568,22 @@ def test_a_deletion_waits_for_finalizers(kubernetes: Plugin, cluster: Cluster, n
     cluster.merge(path, {"metadata": {"finalizers": None}})
     deletion.result(5)
     assert not cluster.exists(path)
+
+
+def test_what_is_going_is_gone_after_a_refresh(
+    stand_in: None, kubernetes: Plugin, cluster: Cluster, namespace: str
+):
+    """So that the update after a `destroy` that was killed makes it again."""
+    resource = kubernetes.resource(CONFIG_MAP).create(held(namespace))
+    path = config_maps(namespace, "x")
+    deletion = Background(resource.delete)
+    eventually(lambda: cluster.get(path)["metadata"].get("deletionTimestamp"))
+    reading = Background(resource.read)
+    time.sleep(0.5)
+    assert not reading.done
+    cluster.merge(path, {"metadata": {"finalizers": None}})
+    assert reading.result(10).id == ""
+    deletion.result(5)
 
 
 def test_a_deletion_that_takes_too_long_names_the_finalizers(
