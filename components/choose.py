@@ -184,7 +184,7 @@ def _wishes(settings: Settings) -> Wishes | None:
             ref=settings.gateway_ref,
             definitions=in_project(definitions) if definitions else None,
         ),
-        routes=settings.routes(),
+        routes=settings.routes,
         host=settings.gateway_host,
         tls_secret=settings.gateway_tls_secret,
         acme_email=settings.gateway_acme_email,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from pydantic.alias_generators import to_camel
 
 from components.kubeflow import access
 from components.kubeflow.source import REPOSITORY
+from components.problems import continued, told
 from components.redis import images
 from components.redis.topology import RedisTopology
 from components.redis.topology import parse as parse_redis
@@ -372,9 +374,10 @@ class Settings(BaseModel):
                 f"gatewayTlsSecret is {self.gateway_tls_secret!r} and gatewayAcmeEmail is "
                 f"{self.gateway_acme_email!r}: the dashboard has one certificate; remove one"
             )
-        self.routes()
+        _ = self.routes
         return self
 
+    @functools.cached_property
     def routes(self) -> dict[str, Any]:
         """The content of `gateway_routes`; empty without one.
 
@@ -548,13 +551,12 @@ _FIELDS = {field.alias or "": field for field in Settings.model_fields.values()}
 
 def _line(values: Mapping[str, Any], problem: Mapping[str, Any]) -> str:
     path = problem["loc"]
-    message = str(problem["msg"]).removeprefix("Value error, ")
     if not path:
-        return message
+        return told(problem)
     name = str(path[0])
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, _FIELDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"{name} is not a setting{hint} Settings: {', '.join(sorted(_FIELDS))}"
     shown = "a secret" if name in _SECRETS else repr(values.get(name))
-    return f"{name} is {shown}: {message[:1].lower()}{message[1:]}"
+    return f"{name} is {shown}: {continued(problem)}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_pascal
 
 from components.aws import versions
 from components.cluster.base import AMD64, ARM64, ClusterError
+from components.problems import continued, told
 
 EVERYWHERE: Final = "0.0.0.0/0"
 """Every address of IPv4."""
@@ -365,18 +366,17 @@ def _parsed(
         return make()
     except ValidationError as error:
         for problem in error.errors():
-            lines += _lines(problem["loc"], str(problem["msg"]), values)
+            lines += _lines(problem, values)
         return None
 
 
-def _lines(path: Sequence[int | str], message: str, values: Mapping[str, Any]) -> list[str]:
-    text = message.removeprefix("Value error, ")
-    if not path:
-        return text.splitlines()
-    name = str(path[0])
+def _lines(problem: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    if not problem["loc"]:
+        return told(problem).splitlines()
+    name = str(problem["loc"][0])
     value = values.get(name, "")
     shown = list(value) if isinstance(value, tuple) else value
-    return [f"{name} is {shown!r}: {text[:1].lower()}{text[1:]}"]
+    return [f"{name} is {shown!r}: {continued(problem)}"]
 
 
 def _family(instance_type: str) -> str:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from components.gateway import routes, tls
 from components.gateway.component import GatewayArgs
 from components.gateway.errors import GatewayError
@@ -68,9 +66,9 @@ def read(file: Path) -> dict[str, Any]:
         raise routes.RoutesError(
             f"gatewayRoutes is {file}, which cannot be read ({error.strerror}); name a YAML file"
         ) from error
-    routes.parse(text, file.name)
-    found: dict[str, Any] = yaml.safe_load(text)
-    return found
+    found: Any = routes.load(text, file.name)
+    routes.parse(found, file.name)
+    return dict(found)
 
 
 def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:

@@ -34,6 +34,7 @@ from pydantic.alias_generators import to_camel
 
 from components.gateway import hostile
 from components.kubeflow.yamljson import YamlError, load_all
+from components.problems import continued
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Topology = Literal["single", "chain"]
@@ -728,16 +729,7 @@ def parse(source: str | Mapping[str, Any], name: str = "routes") -> Gateway:
     Raises:
         RoutesError: one line for each problem: path in the file, value, and what mends it.
     """
-    values: Any = source
-    if isinstance(source, str):
-        try:
-            documents = load_all(source)
-        except YamlError as error:
-            text = " ".join(str(error).split())
-            raise RoutesError(f"{name} is not YAML: {text}") from None
-        if len(documents) != 1:
-            raise RoutesError(f"{name} holds {len(documents)} documents: give one")
-        values = documents[0]
+    values: Any = load(source, name) if isinstance(source, str) else source
     if not isinstance(values, Mapping):
         raise RoutesError(
             f"{name} holds {_shown(values)}: give a mapping with listeners, hosts, routes"
@@ -756,10 +748,25 @@ def parse(source: str | Mapping[str, Any], name: str = "routes") -> Gateway:
     return gateway
 
 
+def load(text: str, name: str) -> object:
+    """What the one document of a YAML text holds, for `parse`; errors name the file `name`.
+
+    Raises:
+        RoutesError: it is not YAML, or more or less than one document.
+    """
+    try:
+        documents = load_all(text)
+    except YamlError as error:
+        said = " ".join(str(error).split())
+        raise RoutesError(f"{name} is not YAML: {said}") from None
+    if len(documents) != 1:
+        raise RoutesError(f"{name} holds {len(documents)} documents: give one")
+    return documents[0]
+
+
 def _line(values: Mapping[str, Any], problem: Mapping[str, Any]) -> str:
     """A problem that pydantic found: `routes[0].path.value is '/..': holds a segment '..', ...`."""
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    message = f"{message[:1].lower()}{message[1:]}"
+    message = continued(problem)
     where, value = "", values
     there = True
     for step in problem["loc"]:

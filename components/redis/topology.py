@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_pascal
 
+from components.problems import continued, told
 from components.redis import images
 
 NONE: Final = "none"
@@ -657,13 +658,12 @@ def _release(version: object) -> tuple[int, ...]:
 
 
 def _line(values: Mapping[str, Any], problem: Mapping[str, Any]) -> str:
-    message = str(problem["msg"]).removeprefix("Value error, ")
     if not problem["loc"]:
-        return message
+        return told(problem)
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         topology = values.get(alias("topology"))
         return f"{name} is set, but redisTopology is {topology!r}, which does not use it; remove it"
     secret = name in map(alias, ("backup_secret_key", "licence", "cluster_password"))
     shown = "a secret" if secret else repr(values.get(name))
-    return f"{name} is {shown}: {message[:1].lower()}{message[1:]}"
+    return f"{name} is {shown}: {continued(problem)}"
