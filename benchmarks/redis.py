@@ -141,17 +141,19 @@ def _stages(costs: Mapping[tuple[str, str], Sequence[Mapping[str, float]]], repo
     """
     rows = []
     for test in ("SET", "GET"):
-        bounds = {}
-        for way in ("straight", "through"):
-            median = {
+        medians = {
+            way: {
                 name: Series(tuple(cost[name] for cost in costs[test, way])).median
                 for name in _STAGES
             }
-            bounds[way] = max(median.values())
-            rows.append([f"{test}, {way}", *(f"{median[name]:.0f} µs" for name in _STAGES)])
-            report.results[f"{test} {way}, processor µs a request"] = median
-        rows[-1].append(f"{bounds['straight'] / bounds['through']:.2f}")
-        rows[-2].append("1")
+            for way in ("straight", "through")
+        }
+        for way, found in medians.items():
+            bound = max(medians["straight"].values()) / max(found.values())
+            rows.append(
+                [f"{test}, {way}", *(f"{found[name]:.0f} µs" for name in _STAGES), f"{bound:.2f}"]
+            )
+            report.results[f"{test} {way}, processor µs a request"] = found
     heads = ["processor time a request", *_STAGES, "throughput with a core each, at most"]
     show(table(heads, rows) + "\n")
 
