@@ -17,10 +17,9 @@ from typing import Any
 
 import bcrypt
 import orjson
-import yaml
 
 from components.kubeflow.objects import Object, pod_references, pod_template
-from components.kubeflow.yamljson import YamlError, load_all
+from components.kubeflow.yamljson import YamlError, dump, load_all
 
 DEFAULT_EMAIL = "user@example.com"
 """Upstream's user."""
@@ -340,8 +339,7 @@ def _dex_config(text: str, email: str) -> str:
         if user.get("email") == DEFAULT_EMAIL:
             user.pop("hash", None)
             user.update(email=email, hashFromEnv=_DEX_HASH)
-    dumped: str = yaml.safe_dump(config, sort_keys=False)
-    return dumped
+    return dump(config)
 
 
 def _profile(body: Object, credentials: Credentials) -> dict[str, Any]:

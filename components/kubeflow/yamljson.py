@@ -1,4 +1,4 @@
-"""Reads YAML into the values that Kubernetes would read: those that JSON can hold.
+"""Reads YAML into the values that Kubernetes would read, and writes what it reads as they are.
 
 PyYAML's own loaders follow YAML 1.1 where Kubernetes does not: `1e+06` is text to them, a date
 becomes an object, `=` an error. Here the C parser's events are turned into values by the rules of
@@ -85,6 +85,34 @@ def load_all(text: bytes | str) -> list[Any]:
         return _build(CParser(text))
     except yaml.YAMLError as error:
         raise YamlError(str(error)) from error
+
+
+def dump(value: object) -> str:
+    """`value` as one YAML document, in block style and in the order that it has.
+
+    Text that Kubernetes would read as something else (`y`, `0o7`, `1e3`, which PyYAML leaves
+    plain) is quoted, as a value and as a key.
+
+    Raises:
+        yaml.representer.RepresenterError: `value` holds what JSON cannot.
+    """
+    written: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False)
+    return written
+
+
+class _Dumper(yaml.SafeDumper):
+    """PyYAML's, with text quoted by the rules of `scalar`."""
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    try:
+        plain = scalar(text) == text
+    except YamlError:
+        plain = False
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else "'")
+
+
+_Dumper.add_representer(str, _text)
 
 
 def _build(parser: CParser) -> list[Any]:

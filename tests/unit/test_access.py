@@ -1,6 +1,7 @@
 """Access: none of upstream's credentials survives, secrets stay in Secrets."""
 
 import base64
+import json
 import secrets
 from copy import deepcopy
 from pathlib import Path
@@ -24,6 +25,7 @@ from components.kubeflow.access import (
 )
 from components.kubeflow.render import render
 from components.kubeflow.source import SourceSpec, resolve
+from components.kubeflow.yamljson import load_all
 from toolchain.tools import find
 
 FIELDS = (
@@ -245,6 +247,26 @@ def test_a_hash_in_dexs_configuration_moves_to_the_secret() -> None:
     assert yaml.safe_load(secured["data"]["config.yaml"])["staticPasswords"] == [
         {"email": "ann@corp.org", "username": "user", "hashFromEnv": "DEX_USER_PASSWORD"},
         users[1],
+    ]
+
+
+def test_dex_reads_text_in_its_configuration_as_text() -> None:
+    users = [{"email": "user@example.com", "username": "y", "userID": "1e3"}]
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "dex", "namespace": "auth"},
+        "data": {"config.yaml": json.dumps({"staticPasswords": users})},
+    }
+    (secured,) = secure([body], opaque())
+    (config,) = load_all(secured["data"]["config.yaml"])
+    assert config["staticPasswords"] == [
+        {
+            "email": "ann@corp.org",
+            "username": "y",
+            "userID": "1e3",
+            "hashFromEnv": "DEX_USER_PASSWORD",
+        }
     ]
 
 

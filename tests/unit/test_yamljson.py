@@ -4,11 +4,10 @@ import json
 import math
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.kubeflow.yamljson import YamlError, load_all, scalar
+from components.kubeflow.yamljson import YamlError, dump, load_all, scalar
 
 
 @pytest.mark.parametrize(
@@ -118,8 +117,43 @@ def test_json_is_read_as_json(value: object) -> None:
 
 
 @given(_JSON.filter(lambda value: value is not None))
-def test_what_pyyaml_writes_is_read_back(value: object) -> None:
-    assert load_all(yaml.safe_dump(value)) == [value]
+def test_what_is_written_is_read_back(value: object) -> None:
+    assert load_all(dump(value)) == [value]
+
+
+@pytest.mark.parametrize(
+    "text",
+    # PyYAML leaves all but the last four plain.
+    [
+        "y",
+        "Y",
+        "n",
+        "N",
+        "0o7",
+        "0O7",
+        "0B1",
+        "0X1",
+        "1e3",
+        "1E3",
+        "1.e5",
+        "-.5",
+        "09",
+        "1_000e5",
+        "null",
+        "yes",
+        "1.5",
+        ".inf",
+    ],
+)
+def test_text_that_looks_like_something_else_is_quoted(text: str) -> None:
+    assert dump({text: [text]}) == f"'{text}':\n- '{text}'\n"
+    assert load_all(dump({text: [text]})) == [{text: [text]}]
+
+
+def test_it_is_written_in_block_style_and_in_order() -> None:
+    assert dump({"b": "plain", "a": [1, 1e20, True, None]}) == (
+        "b: plain\na:\n- 1\n- 1.0e+20\n- true\n- null\n"
+    )
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
