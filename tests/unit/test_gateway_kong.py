@@ -405,7 +405,7 @@ def matched(match: dict[str, Any], path: str, method: str, headers: tuple[str, .
 
 
 @given(ROUTES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_controller_tries_routes_in_the_order_of_the_model(
     drawn: list[tuple[dict[str, str], list[str], list[str]]],
 ) -> None:

@@ -17,11 +17,7 @@ from tests.support.gateway_nginx import CRDS, complaints
 
 Render = Callable[[Gateway, Target], list[dict[str, Any]]]
 RENDERERS: dict[str, Render] = {"nginx": nginx.render, "kong": kong.render}
-_many = settings(
-    max_examples=100,
-    deadline=None,
-    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
-)
+_many = settings(suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
 
 def valid(body: dict[str, Any]) -> Gateway:

@@ -161,7 +161,7 @@ def outcome(objects: list[Body]) -> Plan | str:
         return str(error)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(object_sets)
 def test_every_node_comes_after_all_it_waits_for_and_none_is_lost(objects: list[Body]) -> None:
     planned = outcome(objects)
@@ -179,7 +179,6 @@ def test_every_node_comes_after_all_it_waits_for_and_none_is_lost(objects: list[
     assert all(edge.soft for edge in planned.yielded)
 
 
-@settings(max_examples=100, deadline=None)
 @given(object_sets, st.randoms(use_true_random=False))
 def test_the_order_of_the_objects_does_not_matter(
     objects: list[Body], shuffler: random.Random
@@ -189,7 +188,6 @@ def test_the_order_of_the_objects_does_not_matter(
     assert outcome(objects) == outcome(shuffled)
 
 
-@settings(max_examples=100, deadline=None)
 @given(object_sets)
 def test_every_reference_of_a_pod_is_an_edge(objects: list[Body]) -> None:
     planned = outcome(objects)
@@ -213,7 +211,6 @@ def test_every_reference_of_a_pod_is_an_edge(objects: list[Body]) -> None:
             assert target is None or (kinds.ref(body), target) in edges
 
 
-@settings(max_examples=100, deadline=None)
 @given(object_sets)
 def test_the_reduced_edges_reach_all_that_the_edges_reach(objects: list[Body]) -> None:
     planned = outcome(objects)
@@ -231,7 +228,6 @@ def test_the_reduced_edges_reach_all_that_the_edges_reach(objects: list[Body]) -
     assert full == reduced
 
 
-@settings(max_examples=100, deadline=None)
 @given(object_sets, made("v1", "ConfigMap"))
 def test_an_unrelated_object_changes_no_other_node(objects: list[Body], extra: Body) -> None:
     extra = {**extra, "metadata": {"name": "unrelated", "namespace": "elsewhere"}}

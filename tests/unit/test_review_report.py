@@ -163,7 +163,6 @@ def test_a_hostile_text_is_inert_in_the_page(text):
 
 
 @given(st.text(max_size=40))
-@settings(deadline=None)
 def test_any_text_is_inert(text):
     quoted = re.fullmatch(r"<code>(.*)</code>", markdown.code(text), re.DOTALL)
     assert quoted
@@ -240,7 +239,7 @@ def test_exactly_at_the_limit_nothing_is_left_out_and_one_byte_less_leaves_one_o
 
 
 @given(st.integers(500, 9_000), st.integers(0, 40), st.integers(0, 80), st.integers(0, 9))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_never_over_the_limit(limit, updates, creations, losses):
     text = markdown.render(many(updates, creations, losses), limit=limit)
     assert len(text.encode()) <= limit
