@@ -163,6 +163,7 @@ class Network(pulumi.ComponentResource):
             ip_protocol="tcp",
             from_port=443,
             to_port=443,
+            description="All of the VPC",
             opts=self._child,
         )
         gateway = VpcEndpoint(

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import runpy
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pulumi.runtime.config as runtime_config
 import pytest
 
-from components.settings import of_stack
-from tests.aws.conftest import RanOnAws, in_moto, run_on_aws
-from tests.support.gateway_sources import MANIFESTS
+from tests.aws.conftest import RanOnAws, in_moto
+from tests.aws.platform import GATEWAY, run_platform
 from tests.support.graph import Graph, key
 from tests.support.minikube_world import World
 
-ROOT = Path(__file__).parents[2]
-SOURCE = ROOT.parent / "shared" / "sources" / "kubeflow-manifests" / "v1.10.2"
-PLATFORM = {
-    "kubeflowPath": str(SOURCE),
-    "kubeflowComponents": '["dex", "admission-webhook", "user-namespace"]',
-    "redisTopology": "replicated",
-    "gateway": "nginx",
-    "gatewayPath": str(MANIFESTS["nginx"]),
-}
+PLATFORM = {"redisTopology": "replicated", **GATEWAY}
 # What runs on the cluster to serve AWS itself.
 CONTROLLERS = ("kubernetes:helm.sh/v3:Release", "kubernetes:storage.k8s.io/v1:StorageClass")
 SERVICE = "kubernetes:core/v1:Service::nginx-ingress/nginx-ingress"
-
-
-@pytest.fixture
-def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RanOnAws]]:
-    """Run the whole program with a stack's own file, and settings on top."""
-    World(tmp_path, monkeypatch)
-
-    def run(stack: str, **more: str) -> RanOnAws:
-        file = {
-            name: value if isinstance(value, str) else json.dumps(value)
-            for name, value in of_stack(stack).items()
-        }
-        values = {**file, **PLATFORM, **more}
-        runtime_config.set_all_config({f"ml-platform:{k}": v for k, v in values.items()}, [])
-        main = str(ROOT / "__main__.py")
-        return run_on_aws(lambda: runpy.run_path(main, run_name="__main__"))
-
-    with in_moto():
-        yield run
-    runtime_config.set_all_config({}, [])
 
 
 def objects(ran: RanOnAws) -> dict[str, dict[str, Any]]:
@@ -56,11 +23,13 @@ def objects(ran: RanOnAws) -> dict[str, dict[str, Any]]:
     return {name: body for name, body in found.items() if not name.startswith(CONTROLLERS)}
 
 
-def test_kubeflow_gateway_and_redis_are_the_same_on_both(load: Callable[..., RanOnAws]) -> None:
-    aws, local = (
-        load("aws", awsPreflight="false"),
-        load("local", minikubeDisk="20", minikubeNodes="2"),
-    )
+def test_kubeflow_gateway_and_redis_are_the_same_on_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    World(tmp_path, monkeypatch)
+    with in_moto():
+        aws = run_platform("aws", {**PLATFORM, "awsPreflight": False})
+        local = run_platform("local", {**PLATFORM, "minikubeDisk": 20, "minikubeNodes": 2})
     on_aws, on_minikube = objects(aws), objects(local)
     assert set(on_aws) == set(on_minikube)
     assert len(on_aws) > 50
