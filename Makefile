@@ -8,7 +8,7 @@ RUN := $(UV) run --locked --no-sync
 SETTINGS = $(foreach setting,$(SET),--set $(setting))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-real-nodes up preview preview-report doctor destroy down explain lint docs test faults mutation bench
+.PHONY: help setup setup-real-nodes up preview preview-report doctor destroy stop down explain lint docs test faults mutation bench
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -ts $$'\t'
@@ -43,7 +43,10 @@ preview-report: setup ## the same as dist/preview.md, for a comment, and dist/pr
 destroy: setup ## take the platform off the embedded cluster
 	$(RUN) python -m sandbox destroy $(SETTINGS)
 
-down: setup ## stop the embedded cluster and remove its data
+stop: setup ## end the embedded cluster's processes and keep its data; `make up` goes on from there
+	$(RUN) python -m sandbox stop
+
+down: setup ## end the embedded cluster and remove its data
 	$(RUN) python -m sandbox down
 
 doctor: setup ## what is wrong with the embedded cluster's platform; python -m doctor for another

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from toolchain.tools import ToolMissing
 
 Verb = Callable[[argparse.Namespace], int]
 _DEFAULTS = SandboxOptions()
+_CHOSEN = ("nodes", "admission_delay", "real_nodes")
 
 
 def _start(arguments: argparse.Namespace) -> int:
@@ -27,39 +29,49 @@ def _start(arguments: argparse.Namespace) -> int:
     def progress(message: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {message}", file=sys.stderr)
 
-    sandbox = controlplane.start(
-        SandboxOptions(
-            arguments.name,
-            arguments.nodes,
-            arguments.admission_delay,
-            arguments.data_dir,
-            arguments.real_nodes,
-        ),
-        progress,
+    known = controlplane.options_of(arguments.name, arguments.data_dir)
+    asked = {name: getattr(arguments, name) for name in _CHOSEN}
+    options = dataclasses.replace(
+        known or SandboxOptions(arguments.name, data_dir=arguments.data_dir),
+        **{name: value for name, value in asked.items() if value is not None},
     )
+    sandbox = controlplane.start(options, progress)
     progress(f"sandbox '{sandbox.name}' is ready")
     print(f"export KUBECONFIG={sandbox.admin_kubeconfig}")
     return 0
 
 
 def _stop(arguments: argparse.Namespace) -> int:
+    status = controlplane.status(arguments.name, arguments.data_dir)
+    if not status.exists:
+        return _none(status)
+    controlplane.stop(arguments.name, arguments.data_dir, keep=True)
+    print(f"stopped; its data stay in {status.data_dir}. Go on: {status.restart}")
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
     controlplane.stop(arguments.name, arguments.data_dir)
     return 0
+
+
+def _none(status: controlplane.Status) -> int:
+    print(
+        f"there is no sandbox '{status.name}'; start it: "
+        f"python -m sandbox start --name {status.name}"
+    )
+    return 1
 
 
 def _status(arguments: argparse.Namespace) -> int:
     status = controlplane.status(arguments.name, arguments.data_dir)
     if not status.exists:
-        print(
-            f"there is no sandbox '{status.name}'; start it: "
-            f"python -m sandbox start --name {status.name}"
-        )
-        return 1
+        return _none(status)
     for part in status.parts:
         if part.running:
             print(f"{part.name:<24} running  pid {part.pid:<8} {part.log}")
         elif part.pid is None:
-            print(f"{part.name:<24} never started")
+            print(f"{part.name:<24} not started")
         else:
             print(f"{part.name:<24} died     pid {part.pid:<8} {part.log}")
             print(f"{'':<24}   last line: {part.hint or '(empty)'}")
@@ -113,10 +125,9 @@ def add_verb(
     name: str,
     run: Verb,
     summary: str,
-    aliases: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
     """Add a verb with the options that all share; `run` returns the exit code."""
-    parser = verbs.add_parser(name, help=summary, description=summary, aliases=list(aliases))
+    parser = verbs.add_parser(name, help=summary, description=summary)
     parser.add_argument("--name", default=_DEFAULTS.name, help="the sandbox's name (%(default)s)")
     parser.add_argument(
         "--data-dir",
@@ -134,24 +145,25 @@ def build_parser() -> argparse.ArgumentParser:
         description="A Kubernetes control plane of local processes, with simulated nodes.",
     )
     verbs = parser.add_subparsers(required=True, metavar="verb")
-    start = add_verb(verbs, "start", _start, "start it, or the parts of it that died")
-    start.add_argument(
-        "--nodes", type=int, default=_DEFAULTS.nodes, help="simulated nodes (%(default)s)"
+    start = add_verb(
+        verbs, "start", _start, "start it, a stopped one with its data, or the parts that died"
     )
+    before = "a sandbox that is there keeps its own"
+    start.add_argument("--nodes", type=int, help=f"simulated nodes ({_DEFAULTS.nodes}; {before})")
     start.add_argument(
         "--real-nodes",
         type=int,
-        default=_DEFAULTS.real_nodes,
-        help="nodes that run containers; needs root (%(default)s)",
+        help=f"nodes that run containers; needs root ({_DEFAULTS.real_nodes}; {before})",
     )
     start.add_argument(
         "--admission-delay",
         type=float,
-        default=_DEFAULTS.admission_delay,
         metavar="SECONDS",
-        help="from a webhook's Deployment being ready to its server answering (%(default)s)",
+        help="from a webhook's Deployment being ready to its server answering "
+        f"({_DEFAULTS.admission_delay}; {before})",
     )
-    add_verb(verbs, "stop", _stop, "end it and remove its data", aliases=["down"])
+    add_verb(verbs, "stop", _stop, "end its processes and keep its data")
+    add_verb(verbs, "down", _down, "end it and remove its data")
     add_verb(verbs, "status", _status, "state of each part; exit code 1 unless all run")
     logs = add_verb(verbs, "logs", _logs, "last lines of each part's log")
     logs.add_argument("part", nargs="?", help="one of those that `status` names (default: all)")

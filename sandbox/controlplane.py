@@ -109,13 +109,18 @@ class Status:
 
     @property
     def exists(self) -> bool:
-        """Whether the sandbox was started and not stopped since."""
+        """Whether the sandbox was started, and its data not removed since."""
         return bool(self.parts)
 
     @property
     def healthy(self) -> bool:
         """Whether every part runs."""
         return self.exists and all(part.running for part in self.parts)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is there and no part of it runs."""
+        return self.exists and not any(part.running for part in self.parts)
 
     @property
     def dead(self) -> tuple[PartStatus, ...]:
@@ -175,8 +180,12 @@ def all_parts(layout: Layout, state: State) -> tuple[Part, ...]:
     return (*parts.PARTS, *cluster.parts(layout, state))
 
 
-def stop(name: str, data_dir: Path | None = None) -> None:
-    """End exactly the processes of a sandbox and remove its folder; no-op when there is none."""
+def stop(name: str, data_dir: Path | None = None, *, keep: bool = False) -> None:
+    """End exactly the processes of a sandbox and remove its folder; no-op when there is none.
+
+    With `keep` the folder stays, and with it all objects and volumes: `start` goes on from there.
+    Of what ran in containers of real nodes only volumes are kept, as after a reboot.
+    """
     folder = data_folder(name, data_dir)
     with network.lock(str(folder)):
         state = State.load(folder)
@@ -185,9 +194,16 @@ def stop(name: str, data_dir: Path | None = None) -> None:
         # Clients first, so that none logs the loss of its server. Nothing of theirs is kept, so
         # they get no time to say goodbye.
         known = list(reversed(state.processes.values()))
-        daemon.terminate([*known, *_unknown(folder, state)], grace=1.0)
+        kept = [state.processes[parts.ETCD]] if keep and parts.ETCD in state.processes else []
+        others = [process for process in known if process not in kept]
+        daemon.terminate([*others, *_unknown(folder, state)], grace=1.0)
+        daemon.terminate(kept, grace=10.0)
         cluster.remove_machines(Layout(folder), state)
-        shutil.rmtree(folder)
+        if keep:
+            state.processes.clear()
+            state.save(folder)
+        else:
+            shutil.rmtree(folder)
 
 
 def status(name: str, data_dir: Path | None = None) -> Status:
@@ -212,6 +228,14 @@ def status(name: str, data_dir: Path | None = None) -> Status:
             )
         )
     return Status(state.name, folder, tuple(found), _restart(state, data_dir))
+
+
+def options_of(name: str, data_dir: Path | None = None) -> SandboxOptions | None:
+    """What a sandbox was started with; None when there is none. Raises StateError as `start`."""
+    state = State.load(data_folder(name, data_dir))
+    if state is None:
+        return None
+    return SandboxOptions(name, state.nodes, state.admission_delay, data_dir, state.real_nodes)
 
 
 def _restart(state: State, data_dir: Path | None) -> str:
@@ -256,8 +280,8 @@ def _check_same(options: SandboxOptions, state: State) -> None:
     ):
         if found != wanted:
             raise SandboxError(
-                f"the sandbox was started with {setting}={found}, not {wanted}; "
-                f"stop it first: python -m sandbox stop --name {state.name}"
+                f"the sandbox was started with {setting}={found}, not {wanted}; leave "
+                f"that out, or lose its data: python -m sandbox down --name {state.name}"
             )
 
 
@@ -300,7 +324,7 @@ def _start_etcd(layout: Layout, state: State, deadline: float) -> None:
     if network.is_claimed(state.octet):
         raise SandboxError(
             f"another sandbox took {network.service_range(state.octet)} while this one was down; "
-            f"stop that one, or start afresh: python -m sandbox stop --name {state.name}"
+            f"stop that one, or start afresh: python -m sandbox down --name {state.name}"
         )
     _start_part(layout, state, etcd)
     address = network.own_address(state.octet)

@@ -114,15 +114,16 @@ def figures(arguments: argparse.Namespace) -> int:
 
 
 def _running(arguments: argparse.Namespace) -> RunningSandbox:
-    """The sandbox: started now, or as it runs."""
+    """The sandbox: started now, also a stopped one with its data, or as it runs."""
     status = controlplane.status(arguments.name, arguments.data_dir)
     if status.healthy:
         return RunningSandbox(status.name, status.data_dir)
-    if status.exists:
+    options = controlplane.options_of(arguments.name, arguments.data_dir)
+    if status.exists and not status.stopped:
         dead = ", ".join(part.name for part in status.dead)
         raise SandboxError(f"not running: {dead}; restart: {status.restart}")
     return controlplane.start(
-        SandboxOptions(arguments.name, data_dir=arguments.data_dir),
+        options or SandboxOptions(arguments.name, data_dir=arguments.data_dir),
         lambda line: print(line, file=sys.stderr),
     )
 

@@ -28,7 +28,8 @@ from components.cluster.preflight import Found, Needs, PreflightError
 
 __all__ = ["Minikube", "MinikubeArgs"]
 
-_PATIENCE = 120.0  # seconds for minikube to tell the state of all nodes
+PATIENCE = 120.0
+"""Seconds for minikube to tell the state of all nodes."""
 
 
 class Minikube(Cluster):
@@ -47,7 +48,7 @@ class Minikube(Cluster):
     ) -> None:
         folder = args.folder or default_folder(args.profile)
         private = commands.environment(folder)
-        patient = partial(run_command, environment=private, patience=_PATIENCE)
+        patient = partial(run_command, environment=private, patience=PATIENCE)
         observed = observe(args.profile, folder, patient)
         found = _preflight(args, observed, partial(run_command, environment=private))
         plan = minikube_plan.plan(

@@ -49,6 +49,12 @@ def dashboard_of(pulumi: Path, stack: str, project: Path) -> Dashboard:
         raise DashboardError(f"the outputs of the stack {stack!r} can't be read: {said}")
     outputs = json.loads(done.stdout)
     wanted = ("url", "portForward", "kubeconfig")
+    # What another passphrase encrypted comes as null, and no error.
+    if unread := [name for name in wanted if name in outputs and outputs[name] is None]:
+        raise DashboardError(
+            f"the output {', '.join(unread)} of the stack {stack!r} can't be decrypted: is the "
+            "passphrase in $PULUMI_CONFIG_PASSPHRASE or $PULUMI_CONFIG_PASSPHRASE_FILE the stack's?"
+        )
     if missing := [name for name in wanted if not outputs.get(name)]:
         raise DashboardError(
             f"the stack {stack!r} has no output {', '.join(missing)}; "

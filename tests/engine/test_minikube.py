@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from components.cluster import __main__ as command
 from tests.support.minikube_program import Deployment, RunFailed
 from tests.support.minikube_world import PROFILE, SECRET, USERS_OWN, World
 
@@ -125,6 +126,33 @@ def test_a_cluster_is_stopped_and_started(world: World, deployment: Deployment):
     assert set(world.nodes().values()) == {"Running"}
     assert deployment.up(nodes=2) == {}
     assert deployment.workload() == ["created"]
+
+
+def test_stopped_by_its_command_up_starts_it_and_changes_nothing_else(
+    world: World, deployment: Deployment, monkeypatch, capfd
+):
+    settings = {"cluster": "minikube", "minikubeProfile": PROFILE}
+    monkeypatch.setattr(command.configuration, "of_stack", lambda stack: settings)
+    deployment.up(nodes=2)
+    assert deployment.workload() == ["created"]
+    assert command.main(["status"]) == 0
+    world.calls()
+    assert command.main(["stop"]) == command.main(["stop"]) == 0
+    assert world.calls() == [["stop", f"--profile={PROFILE}", "--keep-context-active"]]
+    assert set(world.nodes().values()) == {"Stopped"}
+    assert command.main(["status", "-s", "mine"]) == 1
+    assert "does not run; to start it: pulumi up -s mine" in capfd.readouterr().out
+
+    # It gets another address; the last of these is the Kubernetes provider, which is told of it.
+    world.control("port", "9443")
+    changed = {MACHINE: "update", KUBECONFIG: "update", "cluster": "update"}
+    assert deployment.up(nodes=2) == changed
+    assert set(world.nodes().values()) == {"Running"}
+    assert server(deployment) == "https://127.0.0.1:9443"
+    assert command.main(["status"]) == 0
+    assert deployment.up(nodes=2) == {}
+    assert deployment.workload() == []
+    assert world.users_kubeconfig.read_text() == USERS_OWN
 
 
 def test_a_stopped_cluster_is_deleted(world: World, deployment: Deployment):

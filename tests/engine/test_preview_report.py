@@ -11,11 +11,12 @@ from life_support import KUBEFLOW
 from review.cli import main as review
 from review.events import lines, preview_of, read
 from review.model import Operation
-from sandbox import cli
+from sandbox import cli, controlplane
 from sandbox.api import MERGE_PATCH, Client
 from sandbox.controlplane import RunningSandbox
 from sandbox.deploy import STACK
 from sandbox.engine import open_stack
+from tests.support.kube import eventually
 
 pytestmark = pytest.mark.engine
 
@@ -36,7 +37,9 @@ class Bench:
         common = ["--name", NAME, "--data-dir", str(self.sandbox.data_dir)]
         # The engine's PATH is not that of other tests.
         with mock.patch.dict(os.environ):
-            return cli.main([verb, *common, *([] if verb == "stop" else options), *words])
+            if verb in ("stop", "status", "down"):
+                return cli.main([verb, *common])
+            return cli.main([verb, *common, *options, *words])
 
     def preview(self, **more: str):
         file = self.folder / "events"
@@ -65,7 +68,7 @@ def bench(tmp_path_factory):
     bench = Bench(tmp_path_factory.mktemp("report"))
     assert bench.run("up") == 0
     yield bench
-    assert bench.run("stop") == 0
+    assert bench.run("down") == 0
 
 
 def test_nothing_changes_and_nothing_drifted(bench):
@@ -74,6 +77,27 @@ def test_nothing_changes_and_nothing_drifted(bench):
     assert preview.changes == preview.drift == preview.violations == ()
     assert preview.errors == []
     assert preview.unchanged > 10
+    assert bench.drift().drift == ()
+
+
+def test_a_stopped_sandbox_is_gone_on_with_and_nothing_changes(bench, capsys):
+    client = Client(bench.sandbox.admin_kubeconfig)
+
+    def deployment():
+        return client.request("GET", DEPLOYMENT)
+
+    before = deployment()["metadata"]
+    assert bench.run("stop") == bench.run("stop") == 0
+    status = controlplane.status(NAME, bench.sandbox.data_dir)
+    assert status.stopped
+    assert f"Go on: {status.restart}" in capsys.readouterr().out
+    assert bench.run("status") == 1
+    # Whatever needs a sandbox that runs starts it, as it was.
+    code, preview = bench.preview()
+    assert (code, preview.changes, preview.errors) == (0, (), [])
+    after = deployment()["metadata"]
+    assert (after["uid"], after["generation"]) == (before["uid"], before["generation"])
+    eventually(lambda: deployment()["status"].get("availableReplicas") == 1, "it runs again")
     assert bench.drift().drift == ()
 
 

@@ -109,11 +109,13 @@ def test_starting_a_running_one_changes_nothing(sandbox: RunningSandbox):
     options = SandboxOptions("test-one", admission_delay=DELAY, data_dir=sandbox.data_dir)
     assert controlplane.start(options) == sandbox
     assert time.monotonic() - began < 1.0
+    # Without options it keeps those that it has, of which the delay is not the default.
+    assert cli.main(["start", "--name", "test-one", "--data-dir", str(sandbox.data_dir)]) == 0
     assert pids(sandbox) == before
 
 
 def test_other_settings_for_a_running_one_are_refused(sandbox: RunningSandbox):
-    with pytest.raises(SandboxError, match=r"nodes=3, not 5; stop it first"):
+    with pytest.raises(SandboxError, match=r"nodes=3, not 5; leave that out"):
         controlplane.start(
             SandboxOptions("test-one", 5, admission_delay=DELAY, data_dir=sandbox.data_dir)
         )

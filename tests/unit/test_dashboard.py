@@ -129,6 +129,17 @@ def test_a_stack_that_is_not_up(tmp_path: Path):
         dashboard_of(none, "local", tmp_path)
 
 
+def test_another_passphrase_is_told_from_a_stack_that_is_not_up(tmp_path: Path):
+    outputs = {
+        "url": FOUND.url,
+        "portForward": access.port_forward_command(),
+        # As Pulumi gives what it can't decrypt.
+        "kubeconfig": None,
+    }
+    with pytest.raises(DashboardError, match=r"output kubeconfig .* can't be decrypted"):
+        dashboard_of(stack_with(tmp_path, outputs), "local", tmp_path)
+
+
 def test_an_error_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -118,5 +118,5 @@ def test_the_command_says_it_in_one_line_and_makes_nothing(
 
 def test_another_number_of_real_nodes_for_a_running_sandbox_is_refused():
     state = controlplane.State("default", 42, 3, 0.0, {}, real_nodes=1)
-    with pytest.raises(controlplane.SandboxError, match="real_nodes=1, not 2; stop it first"):
+    with pytest.raises(controlplane.SandboxError, match="real_nodes=1, not 2; leave that out"):
         controlplane._check_same(SandboxOptions(real_nodes=2), state)
