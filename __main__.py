@@ -13,6 +13,7 @@ from components.choose import (
     kubeflow_args,
     redis_guard_of,
     redis_of,
+    signed_in,
 )
 from components.errors import shown_plainly
 from components.kubeflow.component import Kubeflow, checked
@@ -28,6 +29,7 @@ with shown_plainly():
     cluster = cluster_of(settings)
     # As early: a change that loses data ends here.
     redis_guard = redis_guard_of(settings, cluster)
+    arguments = signed_in(arguments, settings, cluster)
     kubeflow = Kubeflow("kubeflow", cluster, arguments, objects)
     redis = redis_of(settings, cluster, redis_guard, kubeflow.resources)
     gateway = gateway_of(entry, cluster, kubeflow, redis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -90,9 +91,26 @@ def kubeflow_args(settings: Settings) -> KubeflowArgs:
         transforms=[transforms.load(entry, ROOT) for entry in settings.kubeflow_transforms],
         user_email=settings.user_email,
         user_password=settings.user_password,
+        sign_in=settings.signs_in(),
         dashboard_port=settings.dashboard_port,
         timeout_minutes=settings.timeout_minutes,
     )
+
+
+def signed_in(args: KubeflowArgs, settings: Settings, cluster: Cluster) -> KubeflowArgs:
+    """The same, with the client under which a provider knows the platform, if one signs in."""
+    if args.sign_in is None:
+        return args
+    known = settings.oidc_client
+    client = replace(known, secret=pulumi.Output.secret(known.secret))
+    if settings.aws_sign_in == "cognito":
+        # Its SDK takes a second to import.
+        from components.aws.cognito import beside
+
+        client = beside("sign-in", cluster, args.sign_in.callback, settings.user_email)
+    else:
+        pulumi.log.info(f"sign-in: {client.issuer} must allow the callback {args.sign_in.callback}")
+    return replace(args, sign_in=replace(args.sign_in, client=client))
 
 
 def redis_guard_of(settings: Settings, cluster: Cluster) -> RedisGuard:
@@ -170,7 +188,7 @@ def _wishes(settings: Settings) -> Wishes | None:
     from components.gateway.create import Wishes
     from components.gateway.install import InstallArgs
 
-    redis = settings.redis()
+    redis, sign_in = settings.redis(), settings.signs_in()
     path, definitions = settings.gateway_path, settings.gateway_definitions_path
     one_node = settings.cluster == "minikube" and settings.minikube_nodes == 1
     return Wishes(
@@ -194,4 +212,5 @@ def _wishes(settings: Settings) -> Wishes | None:
         replicas=settings.gateway_replicas or (1 if one_node else 2),
         monitors=settings.gateway_monitors,
         timeout_minutes=settings.timeout_minutes,
+        sign_in_host=sign_in.host if sign_in else "",
     )

@@ -27,6 +27,8 @@ _GROUPS = {
     "kubeflow": "Kubeflow",
     "redis": "Redis",
     "gateway": "The gateway",
+    "signIn": "Sign-in",
+    "oidc": "Sign-in by a provider",
     "": "User, policies and time",
 }
 _HEAD = """# Settings

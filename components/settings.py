@@ -21,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.alias_generators import to_camel
 
 from components.kubeflow import access
+from components.kubeflow.sign_in import Client, SignIn, SignInError, user_problems
+from components.kubeflow.sign_in import parse as parse_sign_in
 from components.kubeflow.source import REPOSITORY
 from components.problems import continued, told
 from components.redis import images
@@ -44,7 +46,13 @@ _OWNERS = {
     "sandbox": "sandbox",
 }
 _KUBERNETES = r"^v?1\.\d+\.\d+$"
-_SECRETS = ("userPassword", "redisBackupSecretKey", "redisLicence", "redisClusterPassword")
+_SECRETS = (
+    "userPassword",
+    "oidcClientSecret",
+    "redisBackupSecretKey",
+    "redisLicence",
+    "redisClusterPassword",
+)
 
 
 class SettingsError(ValueError):
@@ -122,6 +130,12 @@ class Settings(BaseModel):
     """eks: zone of Route 53 that awsDomain is in."""
     aws_entry_cidrs: tuple[str, ...] = ()
     """eks: networks that may reach load balancers; empty for awsVpcCidr, if they are internal."""
+    aws_sign_in: Literal["dex", "cognito"] = "dex"
+    """eks: who has the users: dex (as signIn says), or cognito, a user pool that Dex asks."""
+    aws_sign_in_mfa: Literal["off", "optional", "required"] = "optional"
+    """eks, cognito: a second factor, by an app's codes: off, optional or required."""
+    aws_sign_in_prefix: str = ""
+    """eks, cognito: first part of the sign-in page's host; empty for eksName and the account."""
     aws_protect: bool = True
     """eks: whether what holds data is kept from deletion: false, and an `up`, before `destroy`."""
     aws_preflight: bool = True
@@ -299,6 +313,24 @@ class Settings(BaseModel):
     """E-mail address with which the first user signs in."""
     user_password: str = Field(default="", repr=False)
     """Password of the first user (secret); generated once when it is empty."""
+    sign_in: Literal["password", "oidc"] = "password"
+    """Who signs people in: password (Dex, with one user), or oidc, a provider that Dex asks."""
+    sign_in_url: str = ""
+    """oidc: the platform in browsers, `https://host`; empty for the gateway or the port-forward."""
+    oidc_issuer: str = ""
+    """oidc: the provider, an issuer of OpenID Connect, like https://accounts.example.com."""
+    oidc_client_id: str = ""
+    """oidc: the id under which the provider knows the platform."""
+    oidc_client_secret: str = Field(default="", repr=False)
+    """oidc: the secret to that id (secret)."""
+    oidc_domains: tuple[str, ...] = ()
+    """oidc: domains of e-mail addresses that may enter; `*` is everybody of the provider."""
+    oidc_groups: tuple[str, ...] = ()
+    """oidc: groups whose members may enter; empty for all."""
+    oidc_groups_claim: str = "groups"
+    """oidc: the claim of the provider's tokens that has the groups."""
+    oidc_scopes: tuple[str, ...] = ("profile", "email")
+    """oidc: scopes asked of the provider, besides openid."""
     dashboard_port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Local port at which the dashboard is reached through `kubectl port-forward`."""
     policy_level: Literal["off", "advisory", "mandatory"] = "advisory"
@@ -345,6 +377,11 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _is_aws(self) -> Self:
         self.aws()
+        return self
+
+    @model_validator(mode="after")
+    def _is_sign_in(self) -> Self:
+        self.signs_in()
         return self
 
     @model_validator(mode="after")
@@ -422,6 +459,61 @@ class Settings(BaseModel):
             )
         return aws, eks
 
+    def signs_in(self) -> SignIn | None:
+        """Sign-in by a provider, without its client; None for passwords of Dex's own.
+
+        Raises:
+            components.kubeflow.sign_in.SignInError: a line for every setting that can't be used.
+        """
+        cognito = self.aws_sign_in == "cognito"
+        why = "awsSignIn is 'cognito'" if cognito else f"signIn is {self.sign_in!r}"
+        changed = [
+            to_camel(name)
+            for name, field in Settings.model_fields.items()
+            if name.startswith(("oidc_", "sign_in")) and getattr(self, name) != field.default
+        ]
+        if changed and (cognito or self.sign_in == "password"):
+            raise SignInError(
+                f"{', '.join(changed)} is set, but {why}, which does not use it; remove it, or "
+                f"set {'awsSignIn' if cognito else 'signIn'}"
+            )
+        if self.sign_in == "password" and not cognito:
+            return None
+        lines = user_problems(why, self.user_email, access.DEFAULT_EMAIL, self.user_password)
+        found = SignIn(self._entry_url())
+        if not cognito:
+            try:
+                found = parse_sign_in(
+                    found.url,
+                    self.user_email,
+                    self.oidc_client,
+                    self.oidc_scopes,
+                    self.oidc_domains,
+                    self.oidc_groups,
+                    self.oidc_groups_claim,
+                )
+            except SignInError as error:
+                lines.append(str(error))
+        if lines:
+            raise SignInError("\n".join(lines))
+        return found
+
+    @property
+    def oidc_client(self) -> Client:
+        """The platform as the provider of `signIn: oidc` knows it."""
+        return Client(self.oidc_issuer, self.oidc_client_id, self.oidc_client_secret)
+
+    def _entry_url(self) -> str:
+        """Where browsers reach the dashboard."""
+        if self.sign_in_url:
+            return self.sign_in_url
+        if self.gateway == "none" or not self.gateway_host:
+            return access.dashboard_url(self.dashboard_port)
+        # Other stacks do not pay for its model.
+        from components.gateway.component import url_of
+
+        return url_of(self.gateway_host, self.cluster == "eks")
+
     def redis(self) -> RedisTopology | None:
         """The Redis that the settings ask for; None for none. What is not set is its topology's.
 
@@ -481,6 +573,11 @@ def load() -> Settings:
     config = pulumi.Config(PROJECT_NAME)
     values = {key: _value(key, config.require(key)) for key in _configured()}
     settings = parse(values)
+    # The file of a stack has it encrypted: who only reads the file does not have it.
+    if settings.sign_in == "oidc" and not settings.oidc_client_secret:
+        raise SettingsError(
+            "oidcClientSecret is empty; set it: pulumi config set --secret oidcClientSecret"
+        )
     # A declared secret can't have a default, so Pulumi.yaml can't ask for this.
     for name in _SECRETS:
         given = values.get(name)

@@ -21,6 +21,8 @@ def place(aws: Aws, eks: Eks, account: str, redis: Managed | None) -> Place:
         parts.add(redis.service)
     if aws.domain:
         parts.add("entry")
+    if aws.sign_in == "cognito":
+        parts.add("cognito")
     if aws.budget:
         parts.add("budget")
     return Place(aws.region, account, eks.name, aws.partition, frozenset(parts))
@@ -76,6 +78,7 @@ def stack(aws: Aws, eks: Eks, redis: Managed | None) -> cost.Stack:
         redis=bought,
         keys=_KEYS,
         alarms=watched,
+        user_pool=aws.sign_in == "cognito",
     )
 
 

@@ -110,6 +110,7 @@ class Stack:
     redis: Redis | None = None
     keys: int = 0
     alarms: int = 0
+    user_pool: bool = False
     logs_gb: float = 0
     traffic: Traffic = field(default_factory=Traffic)
 
@@ -191,6 +192,8 @@ def estimate(stack: Stack, table: Prices | None = None) -> Estimate:
         not_counted.insert(0, "traffic: to the internet, between zones, through NAT and endpoints")
     if any(nodes.spot for nodes in stack.nodes):
         not_counted.append("what spot saves: its nodes are counted at the on-demand price")
+    if stack.user_pool:
+        not_counted.append("Cognito, which is paid by users who sign in that month: not priced")
     return Estimate(stack.region, table.as_of, lines, tuple(not_counted))
 
 

@@ -113,6 +113,14 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         "ListResourceRecordSets GetHostedZone",
         "route53 *": "ListHostedZones GetChange",
     },
+    "cognito": {
+        "cognito-idp *": "CreateUserPool DescribeUserPoolDomain",
+        "cognito-idp arn:{partition}:cognito-idp:{region}:{account}:userpool/*": ""
+        "DescribeUserPool UpdateUserPool DeleteUserPool GetUserPoolMfaConfig SetUserPoolMfaConfig "
+        "CreateUserPoolClient DescribeUserPoolClient UpdateUserPoolClient DeleteUserPoolClient "
+        "CreateUserPoolDomain DeleteUserPoolDomain AdminCreateUser AdminGetUser AdminDeleteUser "
+        "AdminUpdateUserAttributes TagResource UntagResource",
+    },
     "budget": {
         "budgets arn:{partition}:budgets::{account}:budget/{name}-*": "ModifyBudget ViewBudget",
     },

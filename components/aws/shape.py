@@ -28,6 +28,9 @@ GPU_LABEL: Final = "nvidia.com/gpu"
 
 _REGION = r"^([a-z]{2}(-[a-z]+)+-\d)?$"
 _NAME = r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$"
+_PREFIX = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$"
+_RESERVED = ("aws", "amazon", "cognito")
+"""What Cognito lets nobody have in the host of a sign-in page."""
 _HOST = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]{2,}")
 _PRINCIPAL = re.compile(r"arn:aws[\w-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+")
 _TYPE = re.compile(r"(?P<family>[a-z]+)(?P<generation>\d+)(?P<options>[a-z-]*)\.[a-z0-9-]+")
@@ -68,6 +71,11 @@ class Aws(_Model):
     domain: str = ""
     hosted_zone: str = ""
     entry_cidrs: tuple[str, ...] = ()
+    sign_in: Literal["dex", "cognito"] = "dex"
+    """Who has the users."""
+    sign_in_mfa: Literal["off", "optional", "required"] = "optional"
+    sign_in_prefix: Annotated[str, Field(pattern=_PREFIX)] = ""
+    """Of the sign-in page's host; "" for the stack's name and the account's number."""
     protect: bool = True
     """Whether what holds data is kept from being deleted."""
     preflight: bool = True
@@ -107,6 +115,13 @@ class Aws(_Model):
             raise ValueError("name a region, like eu-central-1")
         if value.startswith("cn-"):
             raise ValueError("regions in China have services under other names, unknown here")
+        return value
+
+    @field_validator("sign_in_prefix")
+    @classmethod
+    def _is_free(cls, value: str) -> str:
+        if found := _reserved(value):
+            raise ValueError(f"Cognito lets nobody have {found!r} in it")
         return value
 
     @field_validator("tags")
@@ -149,7 +164,11 @@ class Aws(_Model):
 
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
-        problems = [*self._network_problems(), *self._entry_problems()]
+        problems = [
+            *self._network_problems(),
+            *self._entry_problems(),
+            *self._sign_in_problems(),
+        ]
         if bool(self.budget) != bool(self.budget_email):
             problems.append(
                 f"awsBudget is {self.budget} and awsBudgetEmail {self.budget_email!r}: set both, "
@@ -194,6 +213,20 @@ class Aws(_Model):
         if self.entry == "internet" and self.vpc and not self.public_subnets:
             problems.append("awsPublicSubnets is empty, but awsEntry is 'internet'")
         return problems
+
+    def _sign_in_problems(self) -> list[str]:
+        if self.sign_in == "cognito" and not self.domain:
+            return [
+                "awsSignIn is 'cognito', but awsDomain is empty: Cognito sends people back to a "
+                "name that has a certificate; set awsDomain"
+            ]
+        if self.sign_in == "cognito":
+            return []
+        return [
+            f"aws{to_pascal(name)} is set, but awsSignIn is {self.sign_in!r}, which does not use it"
+            for name in ("sign_in_mfa", "sign_in_prefix")
+            if getattr(self, name) != Aws.model_fields[name].default
+        ]
 
 
 @dataclass(frozen=True)
@@ -350,9 +383,20 @@ def parse(aws: Mapping[str, Any], eks: Mapping[str, Any], kubeflow_ref: str) -> 
     one, other = made
     if isinstance(other, Eks) and (why := versions.unsupported(other.version, kubeflow_ref)):
         lines.append(f"eksVersion is {other.version!r}: {why}")
+    if isinstance(one, Aws) and one.sign_in == "cognito" and not one.sign_in_prefix:
+        name = other.name if isinstance(other, Eks) else ""
+        if found := _reserved(name):
+            lines.append(
+                f"eksName is {name!r}, with which the host of the sign-in page would begin, but "
+                f"Cognito lets nobody have {found!r} in it: set awsSignInPrefix"
+            )
     if lines or not isinstance(one, Aws) or not isinstance(other, Eks):
         raise ShapeError("\n".join(lines))
     return one, other
+
+
+def _reserved(text: str) -> str:
+    return next((word for word in _RESERVED if word in text), "")
 
 
 def _with(values: Mapping[str, Any], name: str, default: object) -> dict[str, Any]:

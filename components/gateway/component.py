@@ -371,7 +371,11 @@ def _ports(args: GatewayArgs, layer: Layer) -> tuple[Port, ...]:
 
 def _url(args: GatewayArgs, balanced: bool) -> str:
     hosts = [host.name for host in args.routes.hosts if "*" not in host.name]
-    host = args.host or next(iter(hosts), "localhost")
+    return url_of(args.host or next(iter(hosts), "localhost"), balanced)
+
+
+def url_of(host: str, balanced: bool) -> str:
+    """Where browsers reach a host of the gateway: of itself, or while `port_forward` runs."""
     return f"https://{host}" if balanced else f"https://{host}:{_LOCAL_PORT}"
 
 

@@ -39,6 +39,8 @@ class Wishes:
     replicas: int = 2
     monitors: tuple[str, ...] = ()
     timeout_minutes: int = 30
+    sign_in_host: str = ""
+    """The one host at which a provider has people sign in; "" where Dex does, at any."""
 
     @property
     def uses_redis(self) -> bool:
@@ -90,6 +92,11 @@ def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
         model = routes.parse(values, "gatewayRoutes")
     except routes.RoutesError as error:
         raise GatewayError(str(error)) from error
+    if wishes.sign_in_host and (elsewhere := _sign_in_hosts(model) - {wishes.sign_in_host}):
+        raise GatewayError(
+            f"gatewayRoutes has a policy oidc at {', '.join(sorted(elsewhere))}, but the provider "
+            f"sends people back to {wishes.sign_in_host}: route there what they sign in to"
+        )
     if not model.routes and not wishes.redis_port:
         raise GatewayError(
             f"gateway is {wishes.install.implementation!r}, but there is nothing to route: name a "
@@ -105,6 +112,16 @@ def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
         pods=_pods(model, others),
         timeout_minutes=wishes.timeout_minutes,
     )
+
+
+def _sign_in_hosts(model: routes.Gateway) -> set[str]:
+    """Hosts with a route that has people sign in."""
+    return {
+        host
+        for route in model.routes
+        for host in route.hosts
+        if any(isinstance(policy, routes.Oidc) for policy in model.policies_of(route, host))
+    }
 
 
 def _routes_dashboard(wishes: Wishes, values: Mapping[str, Any], others: Sequence[Object]) -> bool:

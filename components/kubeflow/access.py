@@ -19,6 +19,14 @@ import bcrypt
 import orjson
 
 from components.kubeflow.objects import Object, pod_references, pod_template
+from components.kubeflow.sign_in import (
+    ISSUER,
+    SignIn,
+    SignInError,
+    dex_configuration,
+    proxy_configuration,
+    request_authentication,
+)
 from components.kubeflow.yamljson import YamlError, dump, load_all
 
 DEFAULT_EMAIL = "user@example.com"
@@ -35,6 +43,7 @@ _KNOWN_VALUES: Mapping[str, str] = {
 }
 _DEX_CONFIG = "config.yaml"
 _DEX_HASH = "DEX_USER_PASSWORD"
+_PROXY_CONFIG = "oauth2_proxy.cfg"
 _EMPTY_PASSWORD = "MYSQL_ALLOW_EMPTY_PASSWORD"  # noqa: S105 - the name of a variable
 _ROOT_PASSWORD = "MYSQL_ROOT_PASSWORD"  # noqa: S105 - the name of a variable
 _BCRYPT_LIMIT = 72
@@ -163,8 +172,11 @@ def secure(
     objects: Sequence[Object],
     credentials: Credentials,
     summarise: Callable[[Sequence[Any]], Any] = digest,
+    sign_in: SignIn | None = None,
 ) -> list[dict[str, Any]]:
     """The objects with upstream's credentials replaced; what is not there is not needed.
+
+    With `sign_in`, Dex has no user of its own, and asks a provider.
 
     Pods that read a credential carry `summarise` of those they read as an annotation, so that a
     changed one restarts them; with outputs for values it is
@@ -174,11 +186,19 @@ def secure(
         AccessError: a credential of upstream's is somewhere else; every place is named.
     """
     result, placed = [], {}
+    issuer = _dex_issuer(objects) if sign_in else ""
     for body in objects:
-        secured, values = _secured(body, credentials)
+        secured, values = _secured(body, credentials, sign_in)
+        if sign_in and body["kind"] == "RequestAuthentication":
+            secured = request_authentication(secured, issuer, sign_in)
         result.append(secured)
         if values:
             placed[_reference(body)] = values
+    if issuer and not any(ISSUER in (body.get("stringData") or {}) for body in result):
+        raise AccessError(
+            f"no Secret has {_DEX_HASH}, in whose place Dex would read of whom it asks: "
+            "leave Secret/auth/dex-passwords as upstream has it"
+        )
     result = [_restarted(body, placed, summarise) for body in result]
     if found := find_defaults(result, credentials.user_email):
         raise AccessError(
@@ -272,12 +292,14 @@ _Placed = list[Any]
 """The credentials that were put into an object, in a fixed order."""
 
 
-def _secured(body: Object, credentials: Credentials) -> tuple[dict[str, Any], _Placed]:
+def _secured(
+    body: Object, credentials: Credentials, sign_in: SignIn | None
+) -> tuple[dict[str, Any], _Placed]:
     kind = body["kind"]
     if kind == "Secret":
-        return _secret(body, credentials)
+        return _secret(body, credentials, sign_in)
     if kind == "ConfigMap":
-        return _config_map(body, credentials)
+        return _config_map(body, credentials, sign_in)
     if kind == "Profile":
         return _profile(body, credentials), []
     if kind in ("Deployment", "StatefulSet"):
@@ -285,13 +307,16 @@ def _secured(body: Object, credentials: Credentials) -> tuple[dict[str, Any], _P
     return dict(body), []
 
 
-def _secret(body: Object, credentials: Credentials) -> tuple[dict[str, Any], _Placed]:
+def _secret(
+    body: Object, credentials: Credentials, sign_in: SignIn | None
+) -> tuple[dict[str, Any], _Placed]:
     """Places credentials by the Secret's keys; its name may carry a suffix of its content."""
     keys = {*(body.get("data") or {}), *(body.get("stringData") or {})}
     name = str(body["metadata"]["name"])
     placed: dict[str, Any] = {}
     if _DEX_HASH in keys:
-        placed[_DEX_HASH] = credentials.password_hash
+        # Dex has all of this Secret in its environment.
+        placed |= _client(sign_in) if sign_in else {_DEX_HASH: credentials.password_hash}
     if "OIDC_CLIENT_SECRET" in keys:
         placed["OIDC_CLIENT_SECRET"] = credentials.oidc_client_secret
     if {"client-secret", "cookie-secret"} <= keys:
@@ -306,36 +331,74 @@ def _secret(body: Object, credentials: Credentials) -> tuple[dict[str, Any], _Pl
         placed[_ROOT_PASSWORD] = credentials.katib_database_password
     if not placed:
         return dict(body), []
+    replaced = {*placed, _DEX_HASH}
     result = dict(body)
-    data = {key: value for key, value in (body.get("data") or {}).items() if key not in placed}
+    data, plain = (
+        {key: value for key, value in (body.get(part) or {}).items() if key not in replaced}
+        for part in ("data", "stringData")
+    )
     result.pop("data", None)
     if data:
         result["data"] = data
-    result["stringData"] = {**(body.get("stringData") or {}), **placed}
+    result["stringData"] = {**plain, **placed}
     return result, list(placed.values())
 
 
-def _config_map(body: Object, credentials: Credentials) -> tuple[dict[str, Any], _Placed]:
+def _client(sign_in: SignIn) -> dict[str, Any]:
+    if sign_in.client is None:
+        raise AccessError("sign-in needs the client under which the provider knows the platform")
+    return sign_in.client.environment
+
+
+def _config_map(
+    body: Object, credentials: Credentials, sign_in: SignIn | None
+) -> tuple[dict[str, Any], _Placed]:
     data = body.get("data") or {}
     name = str(body["metadata"]["name"])
     changed: dict[str, str] = {}
-    if name == "dex" and _DEX_CONFIG in data:
-        changed[_DEX_CONFIG] = _dex_config(data[_DEX_CONFIG], credentials.user_email)
+    read = credentials.user_email
+    try:
+        if name == "dex" and _DEX_CONFIG in data:
+            changed[_DEX_CONFIG] = _dex_config(data[_DEX_CONFIG], credentials.user_email, sign_in)
+            read = changed[_DEX_CONFIG] if sign_in else read
+        if sign_in and _PROXY_CONFIG in data:
+            read = changed[_PROXY_CONFIG] = proxy_configuration(data[_PROXY_CONFIG], sign_in)
+    except SignInError as error:
+        raise AccessError(f"{_name(body)}: {error}") from error
     if name.startswith("default-install-config") and data.get("user") == DEFAULT_EMAIL:
         changed["user"] = credentials.user_email
     if not changed:
         return dict(body), []
-    return {**body, "data": {**data, **changed}}, [credentials.user_email]
+    return {**body, "data": {**data, **changed}}, [read]
 
 
-def _dex_config(text: str, email: str) -> str:
-    """Dex's configuration with its user renamed, the hash read from the environment."""
+def _dex_issuer(objects: Sequence[Object]) -> str:
+    """Whose tokens are trusted before; "" without Dex."""
+    for body in objects:
+        text = (body.get("data") or {}).get(_DEX_CONFIG)
+        if body["kind"] == "ConfigMap" and body["metadata"]["name"] == "dex" and text:
+            return str(_dex_parsed(text).get("issuer"))
+    return ""
+
+
+def _dex_parsed(text: str) -> dict[str, Any]:
     try:
         (config,) = load_all(text)
-        users = config.get("staticPasswords") or []
+        _ = config.get("staticPasswords") or []
     except (YamlError, ValueError, AttributeError) as error:
         raise AccessError(f"ConfigMap/auth/dex: {_DEX_CONFIG} is no Dex configuration") from error
-    for user in users:
+    return dict(config)
+
+
+def _dex_config(text: str, email: str, sign_in: SignIn | None) -> str:
+    """Dex's configuration with its user renamed, the hash read from the environment.
+
+    Or without users, if others sign in.
+    """
+    config = _dex_parsed(text)
+    if sign_in is not None:
+        return dump(dex_configuration(config, sign_in))
+    for user in config.get("staticPasswords") or []:
         if user.get("email") == DEFAULT_EMAIL:
             user.pop("hash", None)
             user.update(email=email, hashFromEnv=_DEX_HASH)

@@ -7,7 +7,7 @@ Everything up to the plan is pure or only reads files; `objects` and `planned` s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from components.kubeflow.manifests import Manifests, ManifestsArgs
 from components.kubeflow.normalise import normalise
 from components.kubeflow.objects import Kinds, Object, Ref
 from components.kubeflow.plan import Plan, plan
+from components.kubeflow.sign_in import PLANNED, SignIn
 from components.platform_provider import Credentials
 
 Progress = Callable[[str], None]
@@ -31,6 +32,7 @@ class KubeflowArgs:
     `kustomize` is the executable; `cache_dir` holds what can be made again; `lock_file` pins the
     content of a git ref. An empty `components` is the whole platform, an empty `user_password` a
     generated one. `timeout_minutes` is how long one object may take to become ready.
+    Without `sign_in` Dex has the first user, with a password; with it, a provider has all users.
     """
 
     source: source.SourceSpec
@@ -42,6 +44,7 @@ class KubeflowArgs:
     transforms: Sequence[render.Transform] = ()
     user_email: str = access.DEFAULT_EMAIL
     user_password: pulumi.Input[str] = ""
+    sign_in: SignIn | None = None
     dashboard_port: int = 8080
     timeout_minutes: int = 30
 
@@ -88,7 +91,9 @@ def checked(args: KubeflowArgs, progress: Progress = lambda _: None) -> list[dic
 def _planned(args: KubeflowArgs, bodies: Sequence[Object]) -> Plan:
     placeholders = {field.name: f"<{field.name}>" for field in fields(access.Credentials)}
     placeholders["user_email"] = args.user_email
-    return plan(access.secure(bodies, access.Credentials(**placeholders)))
+    credentials = access.Credentials(**placeholders)
+    sign_in = args.sign_in and replace(args.sign_in, client=PLANNED)
+    return plan(access.secure(bodies, credentials, sign_in=sign_in))
 
 
 def owners(args: KubeflowArgs, progress: Progress = lambda _: None) -> dict[Ref, str]:
@@ -106,7 +111,8 @@ def owners(args: KubeflowArgs, progress: Progress = lambda _: None) -> dict[Ref,
 class Kubeflow(pulumi.ComponentResource):
     """The platform: every object a resource of its own, in the order that the API server needs.
 
-    `bodies` are what `checked` gave for the same `args`.
+    `bodies` are what `checked` gave for the same `args`, but for the client of `args.sign_in`,
+    which may be known later.
     """
 
     objects: Sequence[Object]
@@ -114,9 +120,9 @@ class Kubeflow(pulumi.ComponentResource):
     resources: Mapping[Ref, pulumi.Resource]
     """A resource for each object and each gate."""
     password: pulumi.Output[str]
-    """The first user's password, a secret."""
+    """The first user's password, a secret; where a provider signs in, which one, in plain text."""
     url: str
-    """Where the dashboard is while `port_forward` runs."""
+    """Where the dashboard is while `port_forward` runs, or where people sign in to it."""
     port_forward: str
     """The command that brings the dashboard to this machine."""
 
@@ -137,7 +143,9 @@ class Kubeflow(pulumi.ComponentResource):
                 parent=self, provider=cluster.platform, deleted_with=cluster.deleted_with
             ),
         )
-        self.objects = access.secure(bodies, _credentials(args.user_email, credentials), _digest)
+        self.objects = access.secure(
+            bodies, _credentials(args.user_email, credentials), _digest, args.sign_in
+        )
         manifests = Manifests(
             name,
             ManifestsArgs(
@@ -151,6 +159,12 @@ class Kubeflow(pulumi.ComponentResource):
         self.resources = manifests.resources
         self.password = credentials.password
         self.url = access.dashboard_url(args.dashboard_port)
+        if args.sign_in and args.sign_in.client:
+            # The generated password opens nothing.
+            self.password = pulumi.Output.concat(
+                "none: sign in by the account at ", args.sign_in.client.issuer
+            )
+            self.url = args.sign_in.url
         self.port_forward = access.port_forward_command(args.dashboard_port)
         self.register_outputs({"url": self.url})
 

@@ -60,7 +60,9 @@ def dashboard_of(pulumi: Path, stack: str, project: Path) -> Dashboard:
             f"the stack {stack!r} has no output {', '.join(missing)}; "
             f"bring it up first: pulumi up -s {stack}"
         )
-    command = tuple(shlex.split(outputs["portForward"]))
+    # Where a provider signs in behind a gateway, the dashboard is nowhere else.
+    by_gateway = outputs["url"] == outputs.get("gatewayUrl")
+    command = tuple(shlex.split(outputs["gatewayPortForward" if by_gateway else "portForward"]))
     return Dashboard(outputs["url"], command, outputs["kubeconfig"])
 
 

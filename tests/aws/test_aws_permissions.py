@@ -10,6 +10,11 @@ CREATES = {
     "aws:budgets/budget:Budget": "budgets:ModifyBudget",
     "aws:cloudwatch/logGroup:LogGroup": "logs:CreateLogGroup logs:PutRetentionPolicy",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch:PutMetricAlarm",
+    "aws:cognito/user:User": "cognito-idp:AdminCreateUser cognito-idp:AdminGetUser",
+    "aws:cognito/userPool:UserPool": "cognito-idp:CreateUserPool cognito-idp:SetUserPoolMfaConfig",
+    "aws:cognito/userPoolClient:UserPoolClient": "cognito-idp:CreateUserPoolClient",
+    "aws:cognito/userPoolDomain:UserPoolDomain": "cognito-idp:CreateUserPoolDomain "
+    "cognito-idp:DescribeUserPoolDomain",
     "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup": "ec2:RevokeSecurityGroupIngress "
     "ec2:RevokeSecurityGroupEgress",
     "aws:ec2/eip:Eip": "ec2:AllocateAddress",
