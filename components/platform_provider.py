@@ -80,13 +80,14 @@ class CloudReleased(pulumi.CustomResource):
     """A gate for deletion: gone once nothing on the cluster holds a volume or a load balancer.
 
     What controllers made by themselves is deleted before the controllers: put it between them and
-    the objects. `driver` is the CSI driver whose volumes are waited for.
+    the objects. `drivers` are the CSI drivers whose volumes are waited for.
     """
 
     def __init__(
-        self, name: str, *, driver: str, opts: pulumi.ResourceOptions | None = None
+        self, name: str, *, drivers: Sequence[str], opts: pulumi.ResourceOptions | None = None
     ) -> None:
-        super().__init__("mlplatform:kubernetes:CloudReleased", name, {"driver": driver}, opts)
+        properties = {"drivers": list(drivers)}
+        super().__init__("mlplatform:kubernetes:CloudReleased", name, properties, opts)
 
 
 class Credentials(pulumi.CustomResource):

@@ -136,6 +136,8 @@ class Settings(BaseModel):
     """eks, cognito: a second factor, by an app's codes: off, optional or required."""
     aws_sign_in_prefix: str = ""
     """eks, cognito: first part of the sign-in page's host; empty for eksName and the account."""
+    aws_efs: bool = False
+    """eks: whether there is a StorageClass `efs`, of volumes that many pods write (Amazon EFS)."""
     aws_protect: bool = True
     """eks: whether what holds data is kept from deletion: false, and an `up`, before `destroy`."""
     aws_preflight: bool = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Final
 
 from provider.client import Object
@@ -29,19 +29,22 @@ _SHOWN: Final = 5
 class CloudReleased(Remembered):
     """A gate for deletion: it is gone once nothing holds a volume or a load balancer.
 
-    Inputs: `driver`, the CSI driver whose volumes are looked at. Outputs: the inputs.
+    Inputs: `drivers`, the CSI drivers whose volumes are looked at. Outputs: the inputs.
     """
 
     def check(self, inputs: Properties) -> list[Failure]:
-        """The driver's name."""
-        driver = inputs.get("driver")
-        if driver is UNKNOWN or (isinstance(driver, str) and driver):
+        """The drivers' names."""
+        drivers = inputs.get("drivers")
+        if drivers is UNKNOWN:
             return []
-        return [Failure("driver", f"driver is {driver!r}; it must name a CSI driver")]
+        if isinstance(drivers, list) and drivers and all(d and isinstance(d, str) for d in drivers):
+            return []
+        return [Failure("drivers", f"drivers is {drivers!r}; it must name CSI drivers")]
 
     def diff(self, olds: Properties, news: Properties) -> list[Change]:
-        """Another driver is looked at from then on."""
-        return [Change("driver", "update")] if olds.get("driver") != news.get("driver") else []
+        """Other drivers are looked at from then on."""
+        same = olds.get("drivers") == news.get("drivers")
+        return [] if same else [Change("drivers", "update")]
 
     def write(self, plugin: MlPlatform, call: Call, inputs: Properties) -> tuple[str, Properties]:
         """Nothing is made."""
@@ -57,13 +60,13 @@ class CloudReleased(Remembered):
         wait(
             cluster.informers,
             plugin.cancelled,
-            state["driver"],
+            state["drivers"],
             timeout=call.timeout or _TIMEOUT,
             say=lambda text: plugin.engine.status(call.urn, text),
         )
 
 
-def held(body: Object, driver: str) -> str:
+def held(body: Object, drivers: Collection[str]) -> str:
     """What of the cloud an object holds, in words; "" for nothing.
 
     A volume that is to be retained is not waited for: it is to outlive the cluster.
@@ -74,7 +77,7 @@ def held(body: Object, driver: str) -> str:
         if spec.get("type") != "LoadBalancer":
             return ""
         return f"Service {metadata['namespace']}/{metadata['name']}: a load balancer"
-    if (spec.get("csi") or {}).get("driver") != driver:
+    if (spec.get("csi") or {}).get("driver") not in drivers:
         return ""
     if spec.get("persistentVolumeReclaimPolicy") != "Delete":
         return ""
@@ -86,7 +89,7 @@ def held(body: Object, driver: str) -> str:
 def wait(
     informers: Informers,
     cancelled: threading.Event,
-    driver: str,
+    drivers: Collection[str],
     *,
     timeout: float,
     say: Callable[[str], None],
@@ -105,7 +108,7 @@ def wait(
         event = subscription.next(0.0)
         while True:
             while event is not None:
-                what = held(event.object, driver) if event.object is not None else ""
+                what = held(event.object, drivers) if event.object is not None else ""
                 identity = (event.kind, *event.key)
                 if what:
                     holding[identity] = what

@@ -19,6 +19,8 @@ def place(aws: Aws, eks: Eks, account: str, redis: Managed | None) -> Place:
     parts: set[str] = set()
     if redis is not None:
         parts.add(redis.service)
+    if aws.efs:
+        parts.add("efs")
     if aws.domain:
         parts.add("entry")
     if aws.sign_in == "cognito":
@@ -77,6 +79,7 @@ def stack(aws: Aws, eks: Eks, redis: Managed | None) -> cost.Stack:
         load_balancers=1,
         redis=bought,
         keys=_KEYS,
+        shared_files=aws.efs,
         alarms=watched,
         user_pool=aws.sign_in == "cognito",
     )

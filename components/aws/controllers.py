@@ -16,14 +16,19 @@ from pulumi_aws.eks.pod_identity_association import PodIdentityAssociation
 from pulumi_kubernetes.helm.v3 import Release
 
 from components.aws import policies, versions
+from components.aws.files import SharedFiles
 from components.aws.iam import Granted, pod_role
 from components.aws.shape import GPU_LABEL
 from components.aws.site import Site
 
 NAMESPACE = "kube-system"
-DRIVER = "ebs.csi.aws.com"
+DRIVERS = (EBS, EFS) = ("ebs.csi.aws.com", "efs.csi.aws.com")
 STORAGE_CLASS = "gp3"
 """The cluster's default StorageClass: encrypted volumes of EBS."""
+SHARED_CLASS = "efs"
+"""StorageClass of volumes that pods of all zones write, if there is a file system."""
+_IDS = ("50000", "59999")
+"""Users of access points, one each; a file system has at most 10,000 of them."""
 _TIMEOUT = 600  # seconds
 
 
@@ -51,13 +56,40 @@ def storage_class(home: Home, key_arn: pulumi.Output[str]) -> pulumi.Resource:
             "name": STORAGE_CLASS,
             "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
         },
-        provisioner=DRIVER,
+        provisioner=EBS,
         # A volume is in one zone: that of the pod which is its first user.
         volume_binding_mode="WaitForFirstConsumer",
         allow_volume_expansion=True,
         reclaim_policy="Delete",
         parameters={"type": "gp3", "encrypted": "true", "kmsKeyId": key_arn},
         opts=home.options(),
+    )
+    return made
+
+
+def shared_class(home: Home, files: SharedFiles) -> pulumi.Resource:
+    """The StorageClass of shared files: a claim is a directory with a user of its own.
+
+    All who write are that user, whoever they are in their pod. When the claim is deleted so is the
+    access point, without which nobody reaches the directory; its files stay.
+    """
+    made: pulumi.Resource = kubernetes.storage.v1.StorageClass(
+        SHARED_CLASS,
+        metadata={"name": SHARED_CLASS},
+        provisioner=EFS,
+        reclaim_policy="Delete",
+        mount_options=["tls"],
+        parameters={
+            "provisioningMode": "efs-ap",
+            "fileSystemId": files.id,
+            "directoryPerms": "700",
+            "gidRangeStart": _IDS[0],
+            "gidRangeEnd": _IDS[1],
+            "basePath": "/volumes",
+            "subPathPattern": "${.PVC.namespace}/${.PVC.name}",
+            "ensureUniqueDirectory": "true",
+        },
+        opts=home.options(*files.ready),
     )
     return made
 

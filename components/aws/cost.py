@@ -93,7 +93,7 @@ class Stack:
     """What is paid for.
 
     `interface_endpoints` counts each endpoint in each of its zones; `public_addresses` are IPv4;
-    sizes are GiB, `logs_gb` is a month's.
+    sizes are GiB, `logs_gb` is a month's. `shared_files` are there, in a size that nobody knows.
     """
 
     region: str
@@ -105,6 +105,7 @@ class Stack:
     load_balancers: int = 0
     volumes_gib: int = 0
     files_gib: int = 0
+    shared_files: bool = False
     bucket_gib: int = 0
     database: Database | None = None
     redis: Redis | None = None
@@ -190,6 +191,10 @@ def estimate(stack: Stack, table: Prices | None = None) -> Estimate:
     not_counted = [*_NEVER_COUNTED]
     if stack.traffic == Traffic():
         not_counted.insert(0, "traffic: to the internet, between zones, through NAT and endpoints")
+    if stack.shared_files:
+        price = table.of(stack.region, "efs/standard")
+        told = f"{price.usd:g} USD a {price.unit}" if price else "no price known"
+        not_counted.append(f"shared files (EFS): {told}, by what is in them; their backups")
     if any(nodes.spot for nodes in stack.nodes):
         not_counted.append("what spot saves: its nodes are counted at the on-demand price")
     if stack.user_pool:

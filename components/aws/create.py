@@ -30,4 +30,4 @@ def eks(name: str, aws: Aws, shape: EksShape) -> Eks:
 def data_key(place: Site) -> Key:
     """The key of all that holds data outside of Kubernetes' own store."""
     text = place.scope.apply(policies.data_key)
-    return key(place, "data", text, "Volumes, logs and Redis", place.options())
+    return key(place, "data", text, "Volumes, files, logs and Redis", place.options())

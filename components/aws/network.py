@@ -219,19 +219,21 @@ def existing(site: Site) -> Subnets:
     """Subnets of the VPC that is there; asked only whether they are of it, and in which zones."""
     aws = site.aws
 
-    def checked(ids: Sequence[str], setting: str) -> list[pulumi.Output[str]]:
+    def checked(
+        ids: Sequence[str], setting: str, *, apart: bool = False
+    ) -> list[pulumi.Output[str]]:
         found = [
             get_subnet_output(id=id_, opts=pulumi.InvokeOutputOptions(provider=site.provider))
             for id_ in ids
         ]
         facts = pulumi.Output.all(
             *[pulumi.Output.all(one.id, one.vpc_id, one.availability_zone) for one in found]
-        ).apply(lambda entries: _of_the_vpc(entries, aws.vpc, setting))
+        ).apply(lambda entries: _of_the_vpc(entries, aws.vpc, setting, apart=apart))
         return [facts[index] for index in range(len(ids))]
 
     return Subnets(
         pulumi.Output.from_input(aws.vpc),
-        checked(aws.private_subnets, "awsPrivateSubnets"),
+        checked(aws.private_subnets, "awsPrivateSubnets", apart=aws.efs),
         checked(aws.public_subnets, "awsPublicSubnets") if aws.public_subnets else [],
         [],
     )
@@ -243,12 +245,21 @@ def _enough(names: Sequence[str], zones: int, region: str) -> Sequence[str]:
     return sorted(names)[:zones]
 
 
-def _of_the_vpc(entries: Sequence[Sequence[str]], vpc: str, setting: str) -> list[str]:
+def _of_the_vpc(
+    entries: Sequence[Sequence[str]], vpc: str, setting: str, *, apart: bool
+) -> list[str]:
     strangers = [f"{id_} (of {other})" for id_, other, _ in entries if other != vpc]
     if strangers:
         raise pulumi.RunError(f"{setting} has {', '.join(strangers)}, which is not of awsVpc {vpc}")
-    if len({zone for _, _, zone in entries}) < 2:
+    zones = {zone for _, _, zone in entries}
+    if len(zones) < 2:
         raise pulumi.RunError(
             f"{setting} are all in zone {entries[0][2]}; name some in two or more"
+        )
+    if apart and len(zones) < len(entries):
+        shown = ", ".join(f"{id_} ({zone})" for id_, _, zone in entries)
+        raise pulumi.RunError(
+            f"{setting} has {shown}, but awsEfs is true, and a zone has one mount target: name one "
+            "of each zone"
         )
     return [id_ for id_, _, _ in entries]

@@ -107,6 +107,17 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         "CreateSnapshot TagResource ListTags",
         **_ALARMS,
     },
+    "efs": {
+        "elasticfilesystem *": "CreateFileSystem",
+        "elasticfilesystem arn:{partition}:elasticfilesystem:{region}:{account}:file-system/*": ""
+        "DescribeFileSystems UpdateFileSystem DeleteFileSystem CreateMountTarget "
+        "DescribeMountTargets DescribeMountTargetSecurityGroups ModifyMountTargetSecurityGroups "
+        "DeleteMountTarget PutFileSystemPolicy DescribeFileSystemPolicy DeleteFileSystemPolicy "
+        "PutBackupPolicy DescribeBackupPolicy PutLifecycleConfiguration "
+        "DescribeLifecycleConfiguration TagResource ListTagsForResource",
+        # A mount target is an interface in its subnet.
+        "ec2 *": "CreateNetworkInterface DeleteNetworkInterface ModifyNetworkInterfaceAttribute",
+    },
     "entry": {
         "acm *": "RequestCertificate DescribeCertificate DeleteCertificate AddTagsToCertificate",
         "route53 arn:{partition}:route53:::hostedzone/*": "ChangeResourceRecordSets "

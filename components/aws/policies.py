@@ -240,6 +240,35 @@ def autoscaler(scope: Scope) -> str:
     )
 
 
+def shared_files(scope: Scope, file_system_arn: str) -> str:
+    """The policy of a file system of EFS: by TLS and an access point, and nobody is root.
+
+    Pods have no credentials of AWS to show; who reaches a mount target is its security group's
+    matter. https://docs.aws.amazon.com/efs/latest/ug/iam-access-control-nfs-efs.html
+    """
+    mounts = _actions("elasticfilesystem", "ClientMount ClientWrite")
+    through = {
+        # Also what keeps it from being public in AWS's eyes.
+        "Bool": {"elasticfilesystem:AccessedViaMountTarget": "true"},
+        "ArnLike": {
+            "elasticfilesystem:AccessPointArn": scope.arn("elasticfilesystem", "access-point/*")
+        },
+    }
+    in_plain = allow(
+        [*mounts, "elasticfilesystem:ClientRootAccess"],
+        file_system_arn,
+        {"Bool": {"aws:SecureTransport": "false"}},
+        {"AWS": "*"},
+        "Encrypted",
+    )
+    return document(
+        [
+            allow(mounts, file_system_arn, through, {"AWS": "*"}, "AccessPoints"),
+            {**in_plain, "Effect": "Deny"},
+        ]
+    )
+
+
 def flow_logs(group_arn: str) -> str:
     """VPC flow logs write to one log group."""
     return document(
@@ -285,13 +314,13 @@ def secrets_key(scope: Scope, cluster_role_arn: str) -> str:
 
 
 def data_key(scope: Scope) -> str:
-    """The key of volumes, logs, and Redis as a service.
+    """The key of volumes, shared files, logs, and Redis as a service.
 
     As in the policies of AWS's own keys (`aws/ebs`): whoever of this account may use a volume or a
     Redis uses the key, but only through the service. Roles that AWS makes later (of Auto Scaling)
     need not exist yet.
     """
-    stores = ("ec2", "elasticache", "memorydb")
+    stores = ("ec2", "elasticache", "elasticfilesystem", "memorydb")
     services = [f"{name}.{scope.region}.amazonaws.com" for name in stores]
     through = {
         "StringEquals": {"kms:CallerAccount": scope.account, "kms:ViaService": services},

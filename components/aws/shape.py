@@ -76,6 +76,8 @@ class Aws(_Model):
     sign_in_mfa: Literal["off", "optional", "required"] = "optional"
     sign_in_prefix: Annotated[str, Field(pattern=_PREFIX)] = ""
     """Of the sign-in page's host; "" for the stack's name and the account's number."""
+    efs: bool = False
+    """Whether there is a file system of EFS, for volumes that many pods share."""
     protect: bool = True
     """Whether what holds data is kept from being deleted."""
     preflight: bool = True

@@ -22,6 +22,7 @@ from pulumi_aws.eks.cluster import Cluster as EksCluster
 from pulumi_aws.eks.node_group import NodeGroup as EksNodeGroup
 
 from components.aws import controllers, entry, policies, versions
+from components.aws.files import SharedFiles
 from components.aws.iam import Granted, pod_role, role
 from components.aws.keys import Key, key
 from components.aws.network import Subnets
@@ -120,9 +121,14 @@ class Eks(Cluster):
         ]
         if shape.gpu_types:
             made.append(controllers.device_plugin(site, home))
+        if site.aws.efs:
+            files = SharedFiles(
+                "files", site, args.subnets, self.security_group, args.data_key, self._child
+            )
+            made.append(controllers.shared_class(home, files))
         released = CloudReleased(
             f"{name}-released",
-            driver=controllers.DRIVER,
+            drivers=controllers.DRIVERS,
             opts=pulumi.ResourceOptions(
                 parent=self,
                 provider=Provider(

@@ -41,3 +41,15 @@ def test_subnets_of_another_network_or_of_one_zone_are_refused(aws: Aws) -> None
     assert other["awsPrivateSubnets"][0] in str(error.value)
     with pytest.raises(pulumi.RunError, match="awsPrivateSubnets are all in zone"):
         run_stack(**existing_vpc(aws, zones=1))
+
+
+def test_two_subnets_of_a_zone_can_not_both_have_a_mount_target_of_efs(aws: Aws) -> None:
+    settings = existing_vpc(aws)
+    names = [z["ZoneName"] for z in aws.ec2.describe_availability_zones()["AvailabilityZones"]]
+    third = aws.ec2.create_subnet(
+        VpcId=settings["awsVpc"], CidrBlock="10.9.9.0/24", AvailabilityZone=names[0]
+    )["Subnet"]["SubnetId"]
+    subnets = (*settings["awsPrivateSubnets"], third)
+    with pytest.raises(pulumi.RunError, match=r"awsEfs is true, .* name one of each zone") as error:
+        run_stack(awsEfs=True, awsVpc=settings["awsVpc"], awsPrivateSubnets=subnets)
+    assert third in str(error.value)

@@ -30,6 +30,12 @@ CREATES = {
     "aws:ec2/subnet:Subnet": "ec2:CreateSubnet",
     "aws:ec2/vpc:Vpc": "ec2:CreateVpc ec2:ModifyVpcAttribute",
     "aws:ec2/vpcEndpoint:VpcEndpoint": "ec2:CreateVpcEndpoint",
+    "aws:efs/backupPolicy:BackupPolicy": "elasticfilesystem:PutBackupPolicy",
+    "aws:efs/fileSystem:FileSystem": "elasticfilesystem:CreateFileSystem "
+    "elasticfilesystem:PutLifecycleConfiguration",
+    "aws:efs/fileSystemPolicy:FileSystemPolicy": "elasticfilesystem:PutFileSystemPolicy",
+    "aws:efs/mountTarget:MountTarget": "elasticfilesystem:CreateMountTarget "
+    "ec2:CreateNetworkInterface",
     "aws:eks/accessEntry:AccessEntry": "eks:CreateAccessEntry",
     "aws:eks/accessPolicyAssociation:AccessPolicyAssociation": "eks:AssociateAccessPolicy",
     "aws:eks/addon:Addon": "eks:CreateAddon",

@@ -31,6 +31,7 @@ STACKS: Mapping[str, Mapping[str, Any]] = {
         "awsEntry": "internet",
         "awsEntryCidrs": ["203.0.113.0/24"],
         "awsNat": "per-zone",
+        "awsEfs": True,
         "awsTags": ["team=ml"],
         "awsBudget": 500,
         "awsBudgetEmail": "me@example.com",
@@ -47,6 +48,9 @@ UNJUDGED = {
     "aws_acm_certificate_validation",
     "aws_budgets_budget",
     "aws_default_security_group",
+    "aws_efs_backup_policy",
+    "aws_efs_file_system_policy",
+    "aws_efs_mount_target",
     "aws_eks_access_entry",
     "aws_eks_access_policy_association",
     "aws_eks_addon",
@@ -90,6 +94,7 @@ def of_block(block: str, **values: object) -> Callable[[dict[str, Any]], object]
 
 ADMINISTRATOR = '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 CACHE, MEMORYDB = "aws_elasticache_replication_group.redis", "aws_memorydb_cluster.redis"
+FILES = "aws_efs_file_system.files"
 RULE = "aws_vpc_security_group_ingress_rule.redis-nodes"
 ROLE_POLICY = "aws_iam_role_policy.ml-platform-cluster-autoscaler-scale"
 EKS, DATA = "aws_eks_cluster.cluster", "aws_kms_key.ml-platform-data"
@@ -106,6 +111,8 @@ HARMS: Mapping[str, Harm] = {
     "cache-key": Harm("shards", CACHE, "CKV_AWS_191", sets(kms_key_id=None)),
     "memorydb-key": Harm("regions", MEMORYDB, "CKV_AWS_201", sets(kms_key_arn=None)),
     "memorydb-on-the-way": Harm("regions", MEMORYDB, "CKV_AWS_202", sets(tls_enabled=False)),
+    "files": Harm("everything", FILES, "CKV_AWS_42", sets(encrypted=False)),
+    "files-key": Harm("everything", FILES, "CKV_AWS_184", sets(kms_key_id=None)),
     "logs-key": Harm("plain", LOGS, "CKV_AWS_158", sets(kms_key_id=None)),
     "key-rotation": Harm("plain", DATA, "CKV_AWS_7", sets(enable_key_rotation=False)),
     "secrets": Harm("plain", EKS, "CKV_AWS_58", sets(encryption_config=[])),

@@ -379,6 +379,11 @@ def test_what_holds_data_is_protected(full: RanOnAws) -> None:
     assert full.of(CLUSTER).inputs["deletionProtection"] is True
 
 
+def test_there_are_no_shared_files_by_default(full: RanOnAws) -> None:
+    assert not [key(r) for r in full.registered if r.type.startswith("aws:efs/")]
+    assert [r.name for r in full.registered if r.type.endswith(":StorageClass")] == ["gp3"]
+
+
 # --- order ---------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ def other() -> Iterator[RanOnAws]:
             awsNat="per-zone",
             awsZones=2,
             awsProtect=False,
+            awsEfs=True,
             awsProfile="work",
             eksPublicCidrs=("203.0.113.0/24",),
         )
@@ -97,7 +98,7 @@ def test_objects_go_before_the_controllers_and_those_before_nodes_and_cluster(
     """What controllers made (load balancers, volumes) is gone before they are."""
     graph = Graph(other.registered)
     gate = "mlplatform:kubernetes:CloudReleased::cluster-released"
-    assert graph.resources[gate].inputs == {"driver": "ebs.csi.aws.com"}
+    assert graph.resources[gate].inputs == {"drivers": ["ebs.csi.aws.com", "efs.csi.aws.com"]}
     for kind in OBJECTS:
         assert {
             gate,

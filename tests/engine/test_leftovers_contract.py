@@ -26,7 +26,7 @@ VOLUMES = "/api/v1/persistentvolumes"
 @pytest.fixture
 def gate(cluster: Cluster, engine: Engine, tmp_path: Path) -> Iterator[Resource]:
     plugin = Plugin(MLPLATFORM, engine, tmp_path, {"kubeconfig": cluster.kubeconfig})
-    yield plugin.resource(GATE).create({"driver": DRIVER})
+    yield plugin.resource(GATE).create({"drivers": ["efs.csi.aws.com", DRIVER]})
     plugin.stop()
 
 
