@@ -6,7 +6,8 @@ from components.aws import cost, preflight
 from components.aws.network import ENDPOINTS
 from components.aws.permissions import ANY_ACCOUNT, Place, permissions
 from components.aws.shape import Aws, Eks
-from components.redis.managed import Managed, alarms
+from components.redis.managed import Managed
+from components.redis.managed import watched as metrics_watched
 
 CLUSTER_TAG = "eks:cluster-name"
 """What EKS puts on instances of its node groups."""
@@ -69,7 +70,7 @@ def stack(aws: Aws, eks: Eks, redis: Managed | None) -> cost.Stack:
         # Snapshots as large as half of the memory, one for each day, but for the first.
         gib = redis.shard_count * redis.node_memory / 1024 / 2 * max(redis.retention - 1, 0)
         bought = cost.Redis(redis.service, redis.engine, redis.node, redis.node_count, round(gib))
-        watched = redis.node_count * len(list(alarms(redis)))
+        watched = metrics_watched(redis)
     return cost.Stack(
         aws.region,
         nodes=nodes,

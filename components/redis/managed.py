@@ -470,6 +470,24 @@ def alarms(topology: Managed) -> Iterator[Alarm]:
         yield Alarm("lag", "ReplicationLag", "Maximum", 10, 5, "A replica of Redis lags")
 
 
+LAG_OF_REGIONS: Final = Alarm(
+    "region-lag",
+    "MultiRegionClusterReplicationLag",
+    "Maximum",
+    10_000,  # milliseconds
+    5,
+    "What another region wrote comes 10 s late, or later",
+)
+"""Of active-active, for all shards and pairs of regions together:
+https://docs.aws.amazon.com/memorydb/latest/devguide/multi-Region.monitoring.html"""
+
+
+def watched(topology: Managed) -> int:
+    """How many metrics alarms look at; each is paid for. Of regions one pair, at least."""
+    regions = topology.shard_count if isinstance(topology, MultiRegion) else 0
+    return topology.node_count * len(list(alarms(topology))) + regions
+
+
 def identifier(prefix: str, topology: RedisTopology) -> str:
     """What the service knows it by: at most 32 letters, so that users' names fit as well.
 

@@ -17,7 +17,7 @@ from pulumi_aws.memorydb.user import User
 from components.cluster.base import Cluster
 from components.redis import managed, names
 from components.redis.managed import MultiRegion
-from components.redis.service import ServiceArgs, ServiceRedis
+from components.redis.service import ServiceArgs, ServiceRedis, query_of_all
 
 NAMESPACE = "AWS/MemoryDB"
 
@@ -82,6 +82,9 @@ class MemoryDb(ServiceRedis):
             NAMESPACE,
             lambda node: {"ClusterName": self.identifier, "NodeName": node},
         )
+        lag = managed.LAG_OF_REGIONS
+        # AWS does not tell the names of its dimensions: it is of pairs of regions, and of shards.
+        self.alarm(name, lag.name, lag, query_of_all(lag, NAMESPACE))
         host = made.cluster_endpoints.apply(lambda found: found[0]["address"] if found else None)
         self.serve(host, host)
         self.finish()

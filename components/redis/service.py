@@ -115,25 +115,32 @@ class ServiceRedis(Installation):
         topology = self.topology
         for number, nodes in enumerate(topology.members(self.identifier), start=1):
             for alarm in managed.alarms(topology):
-                title = f"{self.identifier}-{alarm.name}"
-                shard = f"{title}-{number:04}" if topology.shard_count > 1 else title
+                shard = f"{alarm.name}-{number:04}" if topology.shard_count > 1 else alarm.name
                 found.append(
-                    MetricAlarm(
-                        f"{name}-{shard.removeprefix(f'{self.identifier}-')}",
-                        name=shard,
-                        alarm_description=alarm.summary,
-                        comparison_operator="GreaterThanThreshold",
-                        threshold=alarm.threshold,
-                        evaluation_periods=alarm.minutes,
-                        # A node that is being replaced has no metrics; the service tells of it.
-                        treat_missing_data="notBreaching",
-                        metric_queries=queries(alarm, nodes, namespace, dimensions),
-                        alarm_actions=[topology.alarm_topic] if topology.alarm_topic else [],
-                        ok_actions=[topology.alarm_topic] if topology.alarm_topic else [],
-                        opts=self.child,
-                    )
+                    self.alarm(name, shard, alarm, queries(alarm, nodes, namespace, dimensions))
                 )
         return found
+
+    def alarm(
+        self, name: str, title: str, alarm: managed.Alarm, metrics: list[dict[str, Any]]
+    ) -> pulumi.Resource:
+        """An alarm `<identifier>-<title>` on metrics, of which one is looked at."""
+        topics = [self.topology.alarm_topic] if self.topology.alarm_topic else []
+        made: pulumi.Resource = MetricAlarm(
+            f"{name}-{title}",
+            name=f"{self.identifier}-{title}",
+            alarm_description=alarm.summary,
+            comparison_operator="GreaterThanThreshold",
+            threshold=alarm.threshold,
+            evaluation_periods=alarm.minutes,
+            # A node that is being replaced has no metrics; the service tells of it.
+            treat_missing_data="notBreaching",
+            metric_queries=metrics,
+            alarm_actions=topics,
+            ok_actions=topics,
+            opts=self.child,
+        )
+        return made
 
     def _security_group(self, name: str) -> SecurityGroup:
         group = SecurityGroup(
@@ -182,6 +189,16 @@ def queries(
     ]
     worst = {"id": "worst", "expression": "MAX(METRICS())", "label": alarm.name}
     return [*metrics, {**worst, "return_data": True}]
+
+
+def query_of_all(alarm: managed.Alarm, namespace: str) -> list[dict[str, Any]]:
+    """The largest value that a metric has anywhere in the region, whatever its dimensions are.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch-metrics-insights-alarms.html
+    """
+    expression = f'SELECT MAX({alarm.metric}) FROM "{namespace}"'  # noqa: S608 - of names here
+    query = {"id": "worst", "expression": expression, "period": _MINUTE, "label": alarm.name}
+    return [{**query, "return_data": True}]
 
 
 def metrics_url(region: str, identifier: str) -> str:

@@ -183,7 +183,7 @@ not_backed(
 
 
 def _query(query: Inputs) -> dict[str, Any]:
-    found = pascal(query, "id", "expression", "label", "returnData")
+    found = pascal(query, "id", "expression", "label", "period", "returnData")
     if metric := query.get("metric"):
         dimensions = [{"Name": key, "Value": value} for key, value in metric["dimensions"].items()]
         found["MetricStat"] = {

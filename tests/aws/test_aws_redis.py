@@ -193,6 +193,22 @@ def test_alarms_of_one_node_have_no_lag_and_names_without_a_shard(ran: RanOnAws)
     assert names == {f"ml-redis-{name}" for name in ("memory", "cpu", "evictions")}
 
 
+@of("active-active")
+def test_the_lag_of_regions_is_watched_over_all_pairs_and_shards(ran: RanOnAws):
+    alarms = ran.aws.cloudwatch.describe_alarms()["MetricAlarms"]
+    [alarm] = [one for one in alarms if one["AlarmName"] == "ml-redis-region-lag"]
+    [query] = alarm["Metrics"]
+    assert query["Expression"] == 'SELECT MAX(MultiRegionClusterReplicationLag) FROM "AWS/MemoryDB"'
+    assert query["ReturnData"] and query["Period"] == 60
+    assert (alarm["Threshold"], alarm["EvaluationPeriods"]) == (10_000, 5)
+    assert len(alarms) == 3 + 1
+
+
+@of("replicated")
+def test_one_region_has_no_lag_of_regions(ran: RanOnAws):
+    assert not [r for r in ran.registered if "region-lag" in r.name]
+
+
 # --- MemoryDB ------------------------------------------------------------------------------------
 
 
