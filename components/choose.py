@@ -26,6 +26,7 @@ from toolchain.tools import cache_folder, find
 
 if TYPE_CHECKING:
     # Where there is a gateway it is imported: its model takes a tenth of a second.
+    from components.gateway.aws import Public
     from components.gateway.component import Gateway, GatewayArgs
     from components.gateway.create import Wishes
 
@@ -165,6 +166,8 @@ def gateway_args(
 
     args = arguments(wishes, others)
     checked(args, others, progress)
+    for api in args.apis:
+        progress(api.summary)
     return args
 
 
@@ -179,6 +182,8 @@ def gateway_of(
     gateway = Gateway("gateway", cluster, args, kubeflow.objects, kubeflow.resources, redis)
     if cluster.capabilities.load_balancer:
         cluster.announce(gateway.address)
+    if args.apis:
+        cluster.publish(args.apis, gateway.service)
     return gateway
 
 
@@ -213,4 +218,15 @@ def _wishes(settings: Settings) -> Wishes | None:
         monitors=settings.gateway_monitors,
         timeout_minutes=settings.timeout_minutes,
         sign_in_host=sign_in.host if sign_in else "",
+        public=_public(settings),
     )
+
+
+def _public(settings: Settings) -> Public | None:
+    """What Amazon API Gateway is before."""
+    stack = settings.aws()
+    if stack is None or not stack[0].api_hosts:
+        return None
+    from components.gateway.aws import Public
+
+    return Public(stack[0].api_hosts, stack[0].link_cidrs)

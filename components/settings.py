@@ -138,6 +138,8 @@ class Settings(BaseModel):
     """eks, cognito: first part of the sign-in page's host; empty for eksName and the account."""
     aws_efs: bool = False
     """eks: whether there is a StorageClass `efs`, of volumes that many pods write (Amazon EFS)."""
+    aws_api_hosts: tuple[str, ...] = ()
+    """eks: hosts of gatewayRoutes that Amazon API Gateway makes public, each as an HTTP API."""
     aws_protect: bool = True
     """eks: whether what holds data is kept from deletion: false, and an `up`, before `destroy`."""
     aws_preflight: bool = True

@@ -26,6 +26,8 @@ def place(aws: Aws, eks: Eks, account: str, redis: Managed | None) -> Place:
         parts.add("entry")
     if aws.sign_in == "cognito":
         parts.add("cognito")
+    if aws.api_hosts:
+        parts.add("api")
     if aws.budget:
         parts.add("budget")
     return Place(aws.region, account, eks.name, aws.partition, frozenset(parts))
@@ -83,6 +85,7 @@ def stack(aws: Aws, eks: Eks, redis: Managed | None) -> cost.Stack:
         shared_files=aws.efs,
         alarms=watched,
         user_pool=aws.sign_in == "cognito",
+        apis=len(aws.api_hosts),
     )
 
 

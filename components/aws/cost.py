@@ -112,6 +112,7 @@ class Stack:
     keys: int = 0
     alarms: int = 0
     user_pool: bool = False
+    apis: int = 0
     logs_gb: float = 0
     traffic: Traffic = field(default_factory=Traffic)
 
@@ -195,6 +196,10 @@ def estimate(stack: Stack, table: Prices | None = None) -> Estimate:
         price = table.of(stack.region, "efs/standard")
         told = f"{price.usd:g} USD a {price.unit}" if price else "no price known"
         not_counted.append(f"shared files (EFS): {told}, by what is in them; their backups")
+    if stack.apis:
+        not_counted.append(
+            "Amazon API Gateway: requests, its logs, and their traffic through the load balancer"
+        )
     if any(nodes.spot for nodes in stack.nodes):
         not_counted.append("what spot saves: its nodes are counted at the on-demand price")
     if stack.user_pool:

@@ -32,56 +32,65 @@ class Name(pulumi.ComponentResource):
 
     certificate_arn: pulumi.Output[str]
     """Of the certificate, once it is issued."""
+    zone: pulumi.Output[str]
+    """The id of the zone of Route 53."""
 
     def __init__(self, name: str, site: Site, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mlplatform:aws:Name", name, None, opts)
         self._name, self._site = name, site
         self._child = pulumi.ResourceOptions(parent=self)
-        zone = get_zone_output(
+        self.zone = get_zone_output(
             name=site.aws.hosted_zone,
             private_zone=False,
             opts=pulumi.InvokeOutputOptions(provider=site.provider),
-        )
-        self._zone = zone.zone_id
-        certificate = Certificate(
-            name,
-            domain_name=site.aws.domain,
-            validation_method="DNS",
-            tags={"Name": site.aws.domain},
-            opts=self._child,
-        )
-        proof = certificate.domain_validation_options[0]
-        record = Record(
-            f"{name}-validation",
-            zone_id=self._zone,
-            name=proof.resource_record_name,
-            type=proof.resource_record_type,
-            records=[proof.resource_record_value],
-            ttl=_RECORD_SECONDS,
-            # ACM asks for the same record again when a certificate of the name is made anew.
-            allow_overwrite=True,
-            opts=self._child,
-        )
-        issued = CertificateValidation(
-            f"{name}-issued",
-            certificate_arn=certificate.arn,
-            validation_record_fqdns=[record.fqdn],
-            opts=self._child,
-        )
-        self.certificate_arn = issued.certificate_arn
+        ).zone_id
+        self.certificate_arn = certificate(name, site.aws.domain, self.zone, self._child)
         self.register_outputs({})
 
     def lead_to(self, address: pulumi.Output[str]) -> None:
         """Make the name an alias of a load balancer's host."""
         Record(
             self._name,
-            zone_id=self._zone,
+            zone_id=self.zone,
             name=self._site.aws.domain,
             type="CNAME",
             records=[address],
             ttl=_RECORD_SECONDS,
             opts=self._child,
         )
+
+
+def certificate(
+    name: str, domain: str, zone: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> pulumi.Output[str]:
+    """The ARN of a certificate of ACM for a name, once a record in `zone` has proven it."""
+    asked = Certificate(
+        name,
+        domain_name=domain,
+        validation_method="DNS",
+        tags={"Name": domain},
+        opts=opts,
+    )
+    proof = asked.domain_validation_options[0]
+    record = Record(
+        f"{name}-validation",
+        zone_id=zone,
+        name=proof.resource_record_name,
+        type=proof.resource_record_type,
+        records=[proof.resource_record_value],
+        ttl=_RECORD_SECONDS,
+        # ACM asks for the same record again when a certificate of the name is made anew.
+        allow_overwrite=True,
+        opts=opts,
+    )
+    issued = CertificateValidation(
+        f"{name}-issued",
+        certificate_arn=asked.arn,
+        validation_record_fqdns=[record.fqdn],
+        opts=opts,
+    )
+    arn: pulumi.Output[str] = issued.certificate_arn
+    return arn
 
 
 def balancer_annotations(
@@ -116,7 +125,7 @@ def balancer_annotations(
 def allowed(aws: Aws) -> Sequence[str]:
     """Networks that may reach the entry; none where only the VPC that is there knows its own."""
     if aws.entry_cidrs:
-        return aws.entry_cidrs
+        return (*aws.entry_cidrs, *aws.link_cidrs)
     return () if aws.vpc else (aws.vpc_cidr,)
 
 

@@ -37,12 +37,16 @@ _FLOW_LOG_DAYS = 30
 
 @dataclass(frozen=True)
 class Subnets:
-    """Where things are: ids. `private` are in zones of their own; `ready` is what traffic needs."""
+    """Where things are: ids. `private` are in zones of their own; `ready` is what traffic needs.
+
+    `link` are those of API Gateway's VPC link alone, if there is to be one.
+    """
 
     vpc: pulumi.Output[str]
     private: Sequence[pulumi.Output[str]]
     public: Sequence[pulumi.Output[str]]
     ready: Sequence[pulumi.Resource]
+    link: Sequence[pulumi.Output[str]] = ()
 
 
 class Network(pulumi.ComponentResource):
@@ -99,14 +103,25 @@ class Network(pulumi.ComponentResource):
             ready += table
         ready += self._endpoints(private, tables)
         self._flow_logs(key)
+        # Nobody places anything there, and there is no way out.
+        link = self._subnet_of_each("link", aws.link_cidrs, zones)
         self.subnets = Subnets(
-            vpc.id, [subnet.id for subnet in private], [subnet.id for subnet in public], ready
+            vpc.id,
+            [subnet.id for subnet in private],
+            [subnet.id for subnet in public],
+            ready,
+            [subnet.id for subnet in link],
         )
         self.register_outputs({"vpc": vpc.id})
 
     def _subnet_of_each(
-        self, kind: str, cidrs: Sequence[str], zones: pulumi.Output[Sequence[str]], role: str
+        self, kind: str, cidrs: Sequence[str], zones: pulumi.Output[Sequence[str]], role: str = ""
     ) -> list[Subnet]:
+        # By these, the AWS Load Balancer Controller finds subnets for what it makes.
+        found = {
+            f"kubernetes.io/role/{role}": "1",
+            f"kubernetes.io/cluster/{self._site.name}": "shared",
+        }
         return [
             Subnet(
                 f"{self._name}-{kind}-{index}",
@@ -114,12 +129,7 @@ class Network(pulumi.ComponentResource):
                 cidr_block=cidr,
                 availability_zone=zones[index],
                 map_public_ip_on_launch=False,
-                # By these, the AWS Load Balancer Controller finds subnets for what it makes.
-                tags={
-                    "Name": f"{self._site.name}-{kind}-{index}",
-                    f"kubernetes.io/role/{role}": "1",
-                    f"kubernetes.io/cluster/{self._site.name}": "shared",
-                },
+                tags={"Name": f"{self._site.name}-{kind}-{index}", **(found if role else {})},
                 opts=self._child,
             )
             for index, cidr in enumerate(cidrs)

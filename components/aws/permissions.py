@@ -132,6 +132,20 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         "CreateUserPoolDomain DeleteUserPoolDomain AdminCreateUser AdminGetUser AdminDeleteUser "
         "AdminUpdateUserAttributes TagResource UntagResource",
     },
+    "api": {
+        "apigateway arn:{partition}:apigateway:{region}::/apis*": "GET POST PATCH PUT DELETE",
+        "apigateway arn:{partition}:apigateway:{region}::/vpclinks*": "GET POST PATCH DELETE",
+        "apigateway arn:{partition}:apigateway:{region}::/domainnames*": "GET POST PATCH DELETE",
+        "apigateway arn:{partition}:apigateway:{region}::/tags*": "GET POST PUT DELETE",
+        "elasticloadbalancing *": "DescribeLoadBalancers DescribeLoadBalancerAttributes "
+        "DescribeListeners DescribeListenerAttributes DescribeTags",
+        # By which API Gateway writes its access logs.
+        "logs *": "CreateLogDelivery GetLogDelivery UpdateLogDelivery DeleteLogDelivery "
+        "ListLogDeliveries PutResourcePolicy DescribeResourcePolicies",
+        "logs arn:{partition}:logs:{region}:{account}:log-group:/aws/vendedlogs/{name}/*": ""
+        "CreateLogGroup DeleteLogGroup PutRetentionPolicy AssociateKmsKey TagResource "
+        "ListTagsForResource",
+    },
     "budget": {
         "budgets arn:{partition}:budgets::{account}:budget/{name}-*": "ModifyBudget ViewBudget",
     },

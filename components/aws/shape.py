@@ -37,6 +37,8 @@ _TYPE = re.compile(r"(?P<family>[a-z]+)(?P<generation>\d+)(?P<options>[a-z-]*)\.
 _TAG = re.compile(r"(?P<key>[\w .:/+\-@]{1,128})=(?P<value>[\w .:/=+\-@]{0,256})")
 # Bits of a subnet: 16 private ones of the VPC's first half, and public ones of a sixteenth each.
 _PRIVATE_BITS, _PUBLIC_BITS = 3, 6
+# Of the VPC's last quarter, which nothing else is in.
+_LINK_FIRST = 48
 
 
 class ShapeError(ClusterError, ValueError):
@@ -78,6 +80,8 @@ class Aws(_Model):
     """Of the sign-in page's host; "" for the stack's name and the account's number."""
     efs: bool = False
     """Whether there is a file system of EFS, for volumes that many pods share."""
+    api_hosts: tuple[str, ...] = ()
+    """Hosts of the gateway's routes that Amazon API Gateway makes public."""
     protect: bool = True
     """Whether what holds data is kept from being deleted."""
     preflight: bool = True
@@ -105,6 +109,11 @@ class Aws(_Model):
     def public_cidrs(self) -> tuple[str, ...]:
         """Public subnets, a 64th of the VPC each, from its second half."""
         return self._subnets(_PUBLIC_BITS, 1 << (_PUBLIC_BITS - 1))
+
+    @property
+    def link_cidrs(self) -> tuple[str, ...]:
+        """Subnets of the VPC link alone, a 64th of the VPC each; none without `api_hosts`."""
+        return self._subnets(_PUBLIC_BITS, _LINK_FIRST) if self.api_hosts else ()
 
     def _subnets(self, bits: int, first: int) -> tuple[str, ...]:
         blocks = list(ipaddress.IPv4Network(self.vpc_cidr).subnets(bits))
@@ -157,6 +166,16 @@ class Aws(_Model):
                 raise ValueError(f"{entry!r} is not the id of a subnet")
         return value
 
+    @field_validator("api_hosts")
+    @classmethod
+    def _are_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not _HOST.fullmatch(entry):
+                raise ValueError(f"{entry!r} is not a name of DNS in small letters")
+        if len(set(value)) < len(value):
+            raise ValueError("names a host twice; keep one")
+        return value
+
     @field_validator("domain", "hosted_zone")
     @classmethod
     def _is_host(cls, value: str) -> str:
@@ -170,6 +189,7 @@ class Aws(_Model):
             *self._network_problems(),
             *self._entry_problems(),
             *self._sign_in_problems(),
+            *self._api_problems(),
         ]
         if bool(self.budget) != bool(self.budget_email):
             problems.append(
@@ -229,6 +249,42 @@ class Aws(_Model):
             for name in ("sign_in_mfa", "sign_in_prefix")
             if getattr(self, name) != Aws.model_fields[name].default
         ]
+
+    def _api_problems(self) -> list[str]:
+        if not self.api_hosts:
+            return []
+        problems = []
+        if not self.domain:
+            problems.append(
+                "awsApiHosts is set, but awsDomain is empty: API Gateway proves the load balancer "
+                "by a certificate of that name; set awsDomain and awsHostedZone"
+            )
+        if self.entry == "internet":
+            problems.append(
+                "awsApiHosts is set, but awsEntry is 'internet': whoever goes around API Gateway "
+                "would reach the same hosts; make it internal"
+            )
+        if self.vpc:
+            problems.append(
+                f"awsApiHosts is set, but the VPC {self.vpc} is there: the gateway knows API "
+                "Gateway by subnets in which nothing else is; leave awsVpc empty"
+            )
+        strangers = [
+            host
+            for host in self.api_hosts
+            if self.hosted_zone and not host.endswith(f".{self.hosted_zone}")
+        ]
+        if strangers:
+            problems.append(
+                f"awsApiHosts has {', '.join(strangers)}, which is not below awsHostedZone "
+                f"{self.hosted_zone!r}"
+            )
+        if self.domain in self.api_hosts:
+            problems.append(
+                f"awsApiHosts has awsDomain {self.domain!r}, which leads to the load balancer; "
+                "give what is to be public a host of its own in gatewayRoutes"
+            )
+        return problems
 
 
 @dataclass(frozen=True)

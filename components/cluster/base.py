@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_kubernetes as kubernetes
 
 from components.platform_provider import Provider
+
+if TYPE_CHECKING:
+    from components.gateway.aws import Api
 
 AMD64, ARM64 = "amd64", "arm64"
 """Architectures of nodes, as the label `kubernetes.io/arch` names them."""
@@ -35,6 +39,15 @@ class Capabilities:
     balancer_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Balanced:
+    """A Service of type LoadBalancer."""
+
+    namespace: str
+    name: str
+    resource: pulumi.Resource
+
+
 class Cluster(pulumi.ComponentResource):
     """A Kubernetes cluster, however it came to be. Each kind is a subclass."""
 
@@ -56,6 +69,15 @@ class Cluster(pulumi.ComponentResource):
 
     def announce(self, address: pulumi.Output[str]) -> None:
         """Give the platform's name, if the cluster has one for it, to the address of its entry."""
+
+    def publish(self, apis: Sequence[Api], service: Balanced) -> None:
+        """Put APIs before a Service.
+
+        Raises:
+            ClusterError: the cluster is where there are none.
+        """
+        hosts = ", ".join(api.host for api in apis)
+        raise ClusterError(f"awsApiHosts has {hosts}, but the cluster is not eks; remove it")
 
     def _offer(
         self,

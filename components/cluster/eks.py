@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_kubernetes as kubernetes
@@ -29,8 +29,11 @@ from components.aws.network import Subnets
 from components.aws.shape import Eks as EksShape
 from components.aws.shape import NodeGroup
 from components.aws.site import Site
-from components.cluster.base import Capabilities, Cluster
+from components.cluster.base import Balanced, Capabilities, Cluster, ClusterError
 from components.platform_provider import CloudReleased, Provider
+
+if TYPE_CHECKING:
+    from components.gateway.aws import Api
 
 LOGS = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 """All logs that the control plane can write."""
@@ -165,6 +168,21 @@ class Eks(Cluster):
         """Give the platform's name, if it has one, to the address of its entry."""
         if self._args.name is not None:
             self._args.name.lead_to(address)
+
+    def publish(self, apis: Sequence[Api], service: Balanced) -> None:
+        """Put Amazon API Gateway before a Service, which has the platform's name.
+
+        Raises:
+            ClusterError: the platform has no name.
+        """
+        # Its SDK is of those alone who ask for it.
+        from components.aws.api import Apis, ApisArgs
+
+        args = self._args
+        if args.name is None:
+            raise ClusterError("awsApiHosts is set, but awsDomain is empty; set it")
+        found = ApisArgs(args.site, args.subnets, args.data_key, args.name, service, apis)
+        Apis("api", found, args.site.options())
 
     @property
     def _identifier(self) -> str:

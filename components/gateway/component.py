@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import pulumi
 
-from components.cluster.base import Cluster
+from components.cluster.base import Balanced, Cluster
 from components.gateway import access, credentials, install, tls
+from components.gateway.aws import Api
 from components.gateway.errors import GatewayError
 from components.gateway.features import Implementation, Lacking
 from components.gateway.nginx_global import CONFIG_MAP
@@ -49,7 +50,8 @@ class GatewayArgs:
     """What is installed, and what it routes.
 
     `host` is the one that `url` names, "" for the first of the routes. `monitors` are namespaces
-    whose pods may read metrics. `redis` and `pods` are those of `Target`.
+    whose pods may read metrics. `redis`, `pods` and `trusted` are those of `Target`; `apis` are
+    before the gateway.
     `timeout_minutes` is how long one object may take to become ready.
     """
 
@@ -61,6 +63,8 @@ class GatewayArgs:
     redis: str = ""
     pods: Mapping[str, Pods] = field(default_factory=dict)
     timeout_minutes: int = 30
+    trusted: tuple[str, ...] = ()
+    apis: tuple[Api, ...] = ()
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -156,7 +160,7 @@ def _installation(
         redis=args.redis,
         redis_secret=credentials.REDIS,
         # Nobody but the layer before may connect.
-        trusted=("0.0.0.0/0", "::/0") if before else (),
+        trusted=("0.0.0.0/0", "::/0") if before else args.trusted,
         proxy_protocol=before == "balancer",
         load_balancers=load_balancer,
         name=settings_name("gateway", layer),
@@ -195,6 +199,8 @@ class Gateway(pulumi.ComponentResource):
     """Of `GatewayArgs.host`: at once where it has an address, else while `port_forward` runs."""
     address: pulumi.Output[str]
     """Host name or IP address that the cluster's load balancer gave; "" without one."""
+    service: Balanced
+    """What clients come to."""
     port_forward: str
     """The command that brings the gateway to this machine, at the port of `url`."""
     ca_certificate: pulumi.Output[str]
@@ -261,11 +267,13 @@ class Gateway(pulumi.ComponentResource):
         self.resources = manifests.resources
         self.ca_certificate = pulumi.Output.unsecret(generated.ca_certificate)
         self.credentials = pulumi.Output.secret(pulumi.Output.all(**values))
+        service: Any = self.resources[Ref("Service", "", names.namespace, names.service)]
+        self.service = Balanced(names.namespace, names.service, service)
         self.address = pulumi.Output.from_input("")
         if balanced:
-            service: Any = self.resources[Ref("Service", "", names.namespace, names.service)]
             self.address = service.status.apply(_address)
         self.url = _url(args, balanced)
+        self._apis = [f"https://{api.host}" for api in args.apis]
         self.port_forward = port_forward_command(names)
         self.register_outputs(self.outputs)
 
@@ -278,6 +286,7 @@ class Gateway(pulumi.ComponentResource):
             "gatewayPortForward": self.port_forward,
             "gatewayCaCertificate": self.ca_certificate,
             "gatewayCredentials": self.credentials,
+            **({"gatewayApis": self._apis} if self._apis else {}),
         }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from components.gateway import routes, tls
+from components.gateway import aws, routes, tls
 from components.gateway.component import GatewayArgs
 from components.gateway.errors import GatewayError
 from components.gateway.install import InstallArgs
@@ -41,6 +41,8 @@ class Wishes:
     timeout_minutes: int = 30
     sign_in_host: str = ""
     """The one host at which a provider has people sign in; "" where Dex does, at any."""
+    public: aws.Public | None = None
+    """What Amazon API Gateway is before; None without it."""
 
     @property
     def uses_redis(self) -> bool:
@@ -77,7 +79,7 @@ def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
     """What is installed and routed beside `others`, the objects of the platform.
 
     Raises:
-        GatewayError: the routes can't be used.
+        GatewayError: the routes can't be used, or not as public ones.
     """
     values = {
         key: list(value) if isinstance(value, list) else value
@@ -102,15 +104,19 @@ def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
             f"gateway is {wishes.install.implementation!r}, but there is nothing to route: name a "
             "file by gatewayRoutes, or add istio-ingressgateway to kubeflowComponents"
         )
+    public = wishes.public
+    apis = aws.render(model, public) if public else ()
     return GatewayArgs(
         install=wishes.install,
-        routes=model,
+        routes=aws.behind(model, public) if public else model,
         host=wishes.host if dashboard else "",
         replicas=wishes.replicas,
         monitors=wishes.monitors,
         redis=_endpoint(wishes.redis) if wishes.redis else "",
         pods=_pods(model, others),
         timeout_minutes=wishes.timeout_minutes,
+        trusted=public.networks if public else (),
+        apis=apis,
     )
 
 

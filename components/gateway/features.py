@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from components.gateway import kong_limits
+from components.gateway import aws_features, kong_limits
 from components.gateway import routes as model
 from components.gateway.rendering import Layer
 from components.gateway.routes import Gateway
@@ -176,6 +176,7 @@ _KONG_UPSTREAM: Final = Carried("KongUpstreamPolicy")
 _PLUS: Final = "NGINX Plus has it"
 _KONG_ENTERPRISE: Final = "Kong Enterprise has it"
 _NOBODY: Final = "no edition has it"
+_API_HOST: Final = "on AWS a host of awsApiHosts"
 
 FEATURES: Final[tuple[Feature, ...]] = (
     # Load balancing.
@@ -539,10 +540,16 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "jwtDiscovery",
         "tokens of an issuer whose keys are discovered",
         "gateway",
-        Missing(_PLUS, "a policy of type oidc, or apiKey"),
-        Missing(_KONG_ENTERPRISE, "publicKey, which names the issuer's key"),
+        Missing(_PLUS, f"a policy of type oidc or apiKey, or {_API_HOST},"),
+        Missing(_KONG_ENTERPRISE, f"publicKey, which names the issuer's key, or {_API_HOST},"),
         _policies(
-            model.Jwt, "issuer", lambda one: isinstance(one, model.Jwt) and not one.public_key
+            model.Jwt,
+            "issuer",
+            lambda one: (
+                isinstance(one, model.Jwt)
+                and not one.public_key
+                and not isinstance(one, model.Vouched)
+            ),
         ),
     ),
     Feature(
@@ -732,8 +739,8 @@ FEATURES: Final[tuple[Feature, ...]] = (
         "jwtAudiences",
         "audiences of tokens",
         "gateway",
-        Missing(_PLUS, "a policy of type oidc or apiKey"),
-        Missing(_KONG_ENTERPRISE, "the backend to look at the claim aud"),
+        Missing(_PLUS, f"a policy of type oidc or apiKey, or {_API_HOST},"),
+        Missing(_KONG_ENTERPRISE, f"the backend to look at the claim aud, or {_API_HOST},"),
         kong_limits.audiences,
     ),
     Feature(
@@ -831,9 +838,10 @@ def matrix() -> str:
     """The table as Markdown."""
     rows = [
         f"| {one.title} | {'yes' if one.portable else ''} | {_cell(one.nginx)} "
-        f"| {_cell(one.kong)} |"
+        f"| {_cell(one.kong)} | {aws_features.cell(one.name)} |"
         for one in FEATURES
     ]
+    limits = [f"| {one.title} | {one.instead} |" for one in aws_features.LIMITS]
     return "\n".join(
         (
             "# What carries which feature of the gateway",
@@ -846,9 +854,21 @@ def matrix() -> str:
             " model;",
             "nobody can write their own.",
             "",
-            f"| feature | portable | {IMPLEMENTATIONS['nginx']} | {IMPLEMENTATIONS['kong']} |",
-            "| --- | --- | --- | --- |",
+            f"The last column is of hosts of `awsApiHosts`, which {aws_features.NAME} is before:",
+            "[API Gateway](gateway-aws.md). `behind it` is what the gateway in the cluster does"
+            " there",
+            "as everywhere.",
+            "",
+            f"| feature | portable | {IMPLEMENTATIONS['nginx']} | {IMPLEMENTATIONS['kong']} "
+            f"| {aws_features.NAME} |",
+            "| --- | --- | --- | --- | --- |",
             *rows,
+            "",
+            f"## What is refused at hosts of {aws_features.NAME}",
+            "",
+            "| asked for | instead |",
+            "| --- | --- |",
+            *limits,
             "",
         )
     )

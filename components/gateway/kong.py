@@ -40,6 +40,7 @@ from components.gateway.routes import (
     RoundRobin,
     Route,
     TcpListener,
+    Vouched,
 )
 
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -443,7 +444,7 @@ class _Rendering:
         credentials: dict[str, list[str]] = {}
         groups: list[Object] = []
         for policy in self.gateway.policies:
-            if not isinstance(policy, ApiKey | Basic | Jwt):
+            if not isinstance(policy, ApiKey | Basic | Jwt) or isinstance(policy, Vouched):
                 continue
             group = self._credential(f"{policy.name}-group", "acl", {"group": policy.name})
             groups.append(group)
@@ -508,7 +509,11 @@ class _Rendering:
         }
 
     def _jwts(self) -> list[Jwt]:
-        return [policy for policy in self.gateway.policies if isinstance(policy, Jwt)]
+        return [
+            policy
+            for policy in self.gateway.policies
+            if isinstance(policy, Jwt) and not isinstance(policy, Vouched)
+        ]
 
     # --- names -----------------------------------------------------------------------------------
 

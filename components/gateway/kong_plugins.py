@@ -6,6 +6,7 @@ https://developer.konghq.com/plugins/, each by its page. All of these are in the
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,6 +26,7 @@ from components.gateway.routes import (
     Limits,
     Policy,
     RateLimit,
+    Vouched,
 )
 
 GROUP: Final = "configuration.konghq.com"
@@ -90,6 +92,12 @@ def of_route(policies: Sequence[Policy], target: Target) -> list[Plugin]:
     rates = [policy for policy in policies if isinstance(policy, RateLimit)]
     private = any(isinstance(policy, Jwt) for policy in policies)
     plugins: list[Plugin] = []
+    # A route has one plugin of a kind.
+    code = {
+        policy.name: _filter(policy) if isinstance(policy, Filter) else _vouched(policy)
+        for policy in policies
+        if isinstance(policy, Filter | Vouched)
+    }
     for policy in policies:
         match policy:
             case Access():
@@ -97,9 +105,10 @@ def of_route(policies: Sequence[Policy], target: Target) -> list[Plugin]:
             case Limits():
                 size = {"allowed_payload_size": policy.body, "size_unit": "bytes"}
                 plugins.append(named(target, policy.name, "request-size-limiting", size))
-            case Filter():
-                code = {"access": [_filter(policy)]}
-                plugins.append(named(target, policy.name, "pre-function", code))
+            case Filter() | Vouched():
+                if policy.name == next(iter(code)):
+                    together = {"access": list(code.values())}
+                    plugins.append(named(target, "-".join(code), "pre-function", together))
             case Cache():
                 plugins.append(_cache(policy, target, private=private))
             case ApiKey():
@@ -157,6 +166,24 @@ def _filter(policy: Filter) -> str:
     ]
     asked = "\n  or ".join(conditions)
     return f"if {asked} then\n  return kong.response.exit(403)\nend\n"
+
+
+def _vouched(policy: Vouched) -> str:
+    """Lua that answers 401 to what no proxy of the networks has let through."""
+    networks = [ipaddress.IPv4Network(one) for one in policy.networks]
+    inside = " or ".join(
+        f"(number >= {int(one.network_address)} and number <= {int(one.broadcast_address)})"
+        for one in networks
+    )
+    return (
+        # Of the connection, whatever a header says of the client.
+        'local a, b, c, d = kong.client.get_ip():match("^(%d+)%.(%d+)%.(%d+)%.(%d+)$")\n'
+        "local number = a and ((a * 256 + b) * 256 + c) * 256 + d or -1\n"
+        f"if not ({inside})\n"
+        f'  or kong.request.get_header("{policy.HEADER}") ~= {_lua(policy.name)} then\n'
+        "  return kong.response.exit(401)\n"
+        "end\n"
+    )
 
 
 def _lua(text: str) -> str:

@@ -23,6 +23,7 @@ from components.gateway.routes import (
     Jwt,
     Oidc,
     Policy,
+    Vouched,
 )
 
 SIGN_IN: Final = "/oauth2/start"
@@ -119,6 +120,8 @@ def location(policies: Iterable[Policy], *, grpc: bool, http: bool, request_id: 
                     "auth_request_set $gateway_groups $upstream_http_x_auth_request_groups;",
                 ]
                 user, groups = "$gateway_user", "$gateway_groups"
+            case Vouched():
+                lines += _vouched(policy)
             case Jwt() | _:
                 pass
     headers = {_CONSUMER: username}
@@ -154,6 +157,14 @@ def http(policies: Iterable[Policy]) -> list[str]:
                     f'    "" {quoted(value(text))};',
                     "}",
                 ]
+        if isinstance(policy, Vouched):
+            lines += [
+                # Of the connection, whatever a header says of the client.
+                f"geo $realip_remote_addr {_fronted(policy)} {{",
+                "    default 0;",
+                *(f"    {network} 1;" for network in policy.networks),
+                "}",
+            ]
     return lines
 
 
@@ -225,6 +236,18 @@ def _filter(policy: Filter) -> list[str]:
         f"if ({variable} ~ {quoted(expression)}) {{ return 403; }}"
         for variable, expression in tests
     ]
+
+
+def _vouched(policy: Vouched) -> list[str]:
+    header = f"$http_{policy.HEADER.lower().replace('-', '_')}"
+    return [
+        f"if ({_fronted(policy)} = 0) {{ return 401; }}",
+        f"if ({header} != {quoted(policy.name)}) {{ return 401; }}",
+    ]
+
+
+def _fronted(policy: Vouched) -> str:
+    return f"$gateway_fronted_{policy.name.replace('-', '_')}"
 
 
 def _compression(policy: Compression) -> list[str]:

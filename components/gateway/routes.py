@@ -20,7 +20,7 @@ from __future__ import annotations
 import reprlib
 from collections import Counter
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -440,6 +440,17 @@ class Jwt(Model):
     audiences: tuple[Literally, ...] = ()
     public_key: Annotated[str, BeforeValidator(hostile.public_key)] | None = None
     """PEM, RSA or EC."""
+
+
+class Vouched(Jwt):
+    """In no file: what is left of a `jwt` whose tokens a proxy in front has checked.
+
+    It says so by a header with the policy's name, which is believed of connections from `networks`
+    alone. Else 401.
+    """
+
+    HEADER: ClassVar = "X-Checked-Policy"
+    networks: tuple[Cidr, ...]
 
 
 class Oidc(Model):

@@ -49,6 +49,8 @@ NOT_BACKED: dict[str, str] = {}
 OUTPUTS: dict[str, Callable[[Inputs], Made]] = {}
 """What a type that is not backed gives back."""
 INVOKES: dict[str, Answer] = {}
+CONTROLLERS: dict[str, Callable[[Aws, Inputs], None]] = {}
+"""What a controller on the cluster makes on AWS once there is an object of a type."""
 
 
 def backs(type_: str) -> Callable[[Create], Create]:
@@ -192,6 +194,8 @@ class MotoMocks(Echo):
     def _create(self, args: mocks.MockResourceArgs) -> Made:
         if args.typ == "pulumi:providers:aws":
             self._remember_provider(args)
+        if args.typ in CONTROLLERS:
+            CONTROLLERS[args.typ](self.aws, args.inputs)
         if not args.typ.startswith("aws:"):
             return super().new_resource(args)
         provider = (args.provider or "").rpartition("::")[0]

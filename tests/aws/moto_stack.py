@@ -462,14 +462,20 @@ def certificate_validation(aws: Aws, inputs: Inputs) -> Made:
 
 @backs("aws:route53/record:Record")
 def record(aws: Aws, inputs: Inputs) -> Made:
+    found: dict[str, Any] = {"Name": inputs["name"], "Type": inputs["type"]}
+    if inputs.get("aliases"):
+        [alias] = inputs["aliases"]
+        found["AliasTarget"] = {
+            "HostedZoneId": alias["zoneId"],
+            "DNSName": alias["name"],
+            "EvaluateTargetHealth": alias["evaluateTargetHealth"],
+        }
+    else:
+        found["TTL"] = inputs["ttl"]
+        found["ResourceRecords"] = [{"Value": value} for value in inputs["records"]]
     change = {
         "Action": "UPSERT" if inputs.get("allowOverwrite") else "CREATE",
-        "ResourceRecordSet": {
-            "Name": inputs["name"],
-            "Type": inputs["type"],
-            "TTL": inputs["ttl"],
-            "ResourceRecords": [{"Value": value} for value in inputs["records"]],
-        },
+        "ResourceRecordSet": found,
     }
     aws.route53.change_resource_record_sets(
         HostedZoneId=inputs["zoneId"], ChangeBatch={"Changes": [change]}

@@ -60,6 +60,12 @@ def test_an_entry_from_the_internet_is_in_public_subnets_for_those_who_are_named
     assert asked[RANGES] == "203.0.113.0/24,198.51.100.0/24"
 
 
+def test_without_public_hosts_nothing_of_api_gateway_is_made(internet) -> None:
+    ran, _ = internet
+    assert subnets_of(ran, "link") == set()
+    assert not [one.type for one in ran.registered if one.type.startswith("aws:apigatewayv2/")]
+
+
 def test_the_certificate_is_issued_before_a_load_balancer_has_it(internet) -> None:
     ran, asked = internet
     arn = asked[f"{PREFIX}ssl-cert"]
