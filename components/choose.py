@@ -95,6 +95,7 @@ def kubeflow_args(settings: Settings) -> KubeflowArgs:
         sign_in=settings.signs_in(),
         dashboard_port=settings.dashboard_port,
         timeout_minutes=settings.timeout_minutes,
+        allow_deletion=settings.kubeflow_allow_deletion,
     )
 
 

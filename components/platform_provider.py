@@ -153,6 +153,46 @@ class RedisAccess(pulumi.CustomResource):
         super().__init__("mlplatform:redis:Access", name, properties, opts)
 
 
+_TRUE = "true"
+
+
+class KubeflowRelease(pulumi.CustomResource):
+    """The guard of Kubeflow's data: a change that deletes it is an error without consent.
+
+    `holds` and `trials` are what `components.kubeflow.holdings` gives; `allow_deletion` are names
+    of the first.
+    """
+
+    tried: pulumi.Output[Mapping[str, str]]
+    """For each of `trials` "true", which a preview doesn't know where a dry run is of no use."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        holds: Mapping[str, Mapping[str, str]],
+        trials: Mapping[str, Sequence[str]],
+        allow_deletion: Sequence[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        properties = {
+            "holds": dict(holds),
+            "trials": dict(trials),
+            "allow": list(allow_deletion),
+            "tried": None,
+        }
+        super().__init__("mlplatform:kubeflow:Release", name, properties, opts)
+
+    def true(self, name: str) -> pulumi.Output[str]:
+        """ "true", as in `tried`: an input by which a dry run is left out where it is of no use."""
+
+        def value(found: Any) -> Any:  # noqa: ANN401
+            # A preview whose cluster isn't there yet knows nothing, and tries nothing either.
+            return found.get(name, _TRUE) if isinstance(found, Mapping) else _TRUE
+
+        return self.tried.apply(value, run_with_unknowns=True)
+
+
 class RedisTopology(pulumi.CustomResource):
     """The guard of Redis's data: a change of `shape` that loses data is an error without consent.
 

@@ -45,6 +45,7 @@ _OWNERS = {
     "minikube": "minikube",
     "sandbox": "sandbox",
 }
+_OBJECT = re.compile(r"[A-Z]\w*(\.[-a-z0-9.]+)?(/[^/\s]+){1,2}")
 _KUBERNETES = r"^v?1\.\d+\.\d+$"
 _SECRETS = (
     "userPassword",
@@ -192,6 +193,8 @@ class Settings(BaseModel):
     """Kustomize patches: files, or folders of kustomize Components; relative to the project."""
     kubeflow_transforms: tuple[str, ...] = ()
     """Python functions from object to object (or None to drop it): `path/to/file.py:function`."""
+    kubeflow_allow_deletion: tuple[str, ...] = ()
+    """Objects that an update may delete with what they hold: `Kind/namespace/name` each."""
 
     redis_topology: Literal["none", "standalone", "replicated", "sharded", "active-active"] = "none"
     """Redis: none, standalone, replicated (Sentinel), sharded (Cluster) or active-active."""
@@ -362,6 +365,17 @@ class Settings(BaseModel):
         for entry in value:
             if not re.fullmatch(r".+\.py:[A-Za-z_]\w*", entry):
                 raise ValueError(f"{entry!r} is not of the form path/to/file.py:function")
+        return value
+
+    @field_validator("kubeflow_allow_deletion")
+    @classmethod
+    def _name_objects(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not _OBJECT.fullmatch(entry):
+                raise ValueError(
+                    f"{entry!r} is not of the form Kind/namespace/name, or Kind/name where there "
+                    "is no namespace, like PersistentVolumeClaim/kubeflow/mysql-pv-claim"
+                )
         return value
 
     @model_validator(mode="after")

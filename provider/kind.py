@@ -18,7 +18,7 @@ class Kind(ABC):
     def check(self, inputs: Properties) -> list[Failure]:
         """Bad inputs (plain, may hold unknowns)."""
 
-    def check_change(self, olds: Properties, news: Properties) -> list[Failure]:
+    def check_change(self, plugin: MlPlatform, olds: Properties, news: Properties) -> list[Failure]:
         """Inputs that can't follow those of the state (plain; empty for a new resource)."""
         return []
 

@@ -2,7 +2,7 @@
 
 Types: `mlplatform:kubernetes:CustomResourceDefinition`, `mlplatform:kubernetes:AdmissionReady`,
 `mlplatform:kubernetes:CloudReleased`, `mlplatform:access:Credentials`, `mlplatform:gateway:Access`,
-`mlplatform:redis:Access`, `mlplatform:redis:Topology`.
+`mlplatform:kubeflow:Release`, `mlplatform:redis:Access`, `mlplatform:redis:Topology`.
 Configuration: `kubeconfig` (contents or path; secret), `clusterIdentifier`.
 """
 
@@ -23,6 +23,7 @@ from provider.kind import Kind, Remembered
 from provider.kubeconfig import connect
 from provider.leftovers import CloudReleased
 from provider.redis import RedisAccess, RedisTopology
+from provider.release import KubeflowRelease
 from provider.rpc import (
     Call,
     Change,
@@ -269,6 +270,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "mlplatform:kubernetes:CustomResourceDefinition": CustomResourceDefinition(),
     "mlplatform:kubernetes:AdmissionReady": AdmissionReady(),
     "mlplatform:kubernetes:CloudReleased": CloudReleased(),
+    "mlplatform:kubeflow:Release": KubeflowRelease(),
     "mlplatform:redis:Access": RedisAccess(),
     "mlplatform:redis:Topology": RedisTopology(),
 }
@@ -319,7 +321,7 @@ class MlPlatform(Plugin):
     ) -> tuple[Properties, Sequence[Failure]]:
         """Inputs as they are, and what is wrong with them."""
         kind, wanted = _kind(call.type), plain(news)
-        return news, [*kind.check(wanted), *kind.check_change(plain(olds), wanted)]
+        return news, [*kind.check(wanted), *kind.check_change(self, plain(olds), wanted)]
 
     def diff(self, call: Call, olds: Properties, news: Properties) -> Difference:
         """Compare state and inputs; makes no request."""

@@ -63,7 +63,7 @@ class RedisTopology(Remembered):
             return []
         return [Failure("shape", f"shape is {shape!r}; it must name a topology")]
 
-    def check_change(self, olds: Properties, news: Properties) -> list[Failure]:
+    def check_change(self, plugin: MlPlatform, olds: Properties, news: Properties) -> list[Failure]:
         """Whatever the change would lose, unless there is consent."""
         from components.redis import topology
 

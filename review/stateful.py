@@ -10,6 +10,7 @@ _KUBERNETES: Final = {
     "/PersistentVolumeClaim": "a volume",
     "apps/StatefulSet": "pods with volumes of their own",
     "apiextensions.k8s.io/CustomResourceDefinition": "all objects of its kind go with it",
+    "kubeflow.org/Profile": "a user's namespace, and all that is in it",
     "app.redislabs.com/RedisEnterpriseCluster": "a Redis cluster",
     "app.redislabs.com/RedisEnterpriseDatabase": "a Redis database",
     "app.redislabs.com/RedisEnterpriseActiveActiveDatabase": "a Redis database",

@@ -15,12 +15,13 @@ import pulumi
 
 from components.cluster.base import Cluster
 from components.kubeflow import access, render, source
+from components.kubeflow.holdings import holdings, trials
 from components.kubeflow.manifests import Manifests, ManifestsArgs
 from components.kubeflow.normalise import normalise
 from components.kubeflow.objects import Kinds, Object, Ref
 from components.kubeflow.plan import Plan, plan
 from components.kubeflow.sign_in import PLANNED, SignIn
-from components.platform_provider import Credentials
+from components.platform_provider import Credentials, KubeflowRelease
 
 Progress = Callable[[str], None]
 
@@ -31,7 +32,8 @@ class KubeflowArgs:
 
     `kustomize` is the executable; `cache_dir` holds what can be made again; `lock_file` pins the
     content of a git ref. An empty `components` is the whole platform, an empty `user_password` a
-    generated one. `timeout_minutes` is how long one object may take to become ready.
+    generated one. `allow_deletion` names objects that hold what can't be made again and may go all
+    the same, as in `holdings`. `timeout_minutes` is how long one object may take to become ready.
     Without `sign_in` Dex has the first user, with a password; with it, a provider has all users.
     """
 
@@ -47,6 +49,7 @@ class KubeflowArgs:
     sign_in: SignIn | None = None
     dashboard_port: int = 8080
     timeout_minutes: int = 30
+    allow_deletion: Sequence[str] = ()
 
 
 def objects(args: KubeflowArgs, progress: Progress = lambda _: None) -> list[dict[str, Any]]:
@@ -74,7 +77,7 @@ def planned(args: KubeflowArgs, progress: Progress = lambda _: None) -> Plan:
     Raises:
         PlanError, AccessError, and those of `objects`.
     """
-    return _planned(args, objects(args, progress))
+    return fit(args, objects(args, progress))
 
 
 def checked(args: KubeflowArgs, progress: Progress = lambda _: None) -> list[dict[str, Any]]:
@@ -84,11 +87,16 @@ def checked(args: KubeflowArgs, progress: Progress = lambda _: None) -> list[dic
         As `planned`.
     """
     bodies = objects(args, progress)
-    _planned(args, bodies)
+    fit(args, bodies)
     return bodies
 
 
-def _planned(args: KubeflowArgs, bodies: Sequence[Object]) -> Plan:
+def fit(args: KubeflowArgs, bodies: Sequence[Object]) -> Plan:
+    """The plan of objects, with placeholders for credentials.
+
+    Raises:
+        PlanError, AccessError: they can't be planned, or made safe.
+    """
     placeholders = {field.name: f"<{field.name}>" for field in fields(access.Credentials)}
     placeholders["user_email"] = args.user_email
     credentials = access.Credentials(**placeholders)
@@ -136,12 +144,21 @@ class Kubeflow(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mlplatform:kubeflow:Kubeflow", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        own = pulumi.ResourceOptions(
+            parent=self, provider=cluster.platform, deleted_with=cluster.deleted_with
+        )
+        # Everything comes after it: a change that it refuses touches nothing.
+        guard = KubeflowRelease(
+            name,
+            holds=holdings(bodies),
+            trials=(tried := trials(bodies)),
+            allow_deletion=args.allow_deletion,
+            opts=own,
+        )
         credentials = Credentials(
             f"{name}-credentials",
             password=args.user_password or None,
-            opts=pulumi.ResourceOptions(
-                parent=self, provider=cluster.platform, deleted_with=cluster.deleted_with
-            ),
+            opts=pulumi.ResourceOptions.merge(own, pulumi.ResourceOptions(depends_on=[guard])),
         )
         self.objects = access.secure(
             bodies, _credentials(args.user_email, credentials), _digest, args.sign_in
@@ -153,6 +170,8 @@ class Kubeflow(pulumi.ComponentResource):
                 cluster,
                 args.cache_dir / "definitions",
                 f"{args.timeout_minutes}m",
+                after=[guard],
+                force={ref: guard.true(ref) for ref in tried},
             ),
             child,
         )

@@ -29,7 +29,9 @@ class ManifestsArgs:
 
     `store` is where bodies of CustomResourceDefinitions are kept (a cache; safe to delete);
     `timeout` is how long one object may take to become ready, as a Go duration. `made` are
-    resources of the plan that are registered already, by another component.
+    resources of the plan that are registered already, by another component. `after` is what has to
+    be there before any object, which the plan doesn't know of. `force` is "true" by an object's
+    name, where a preview may not know it; see `components.platform_provider.KubeflowRelease`.
     """
 
     plan: Plan
@@ -37,6 +39,8 @@ class ManifestsArgs:
     store: Path
     timeout: str = "30m"
     made: Mapping[Ref, pulumi.Resource] = field(default_factory=dict)
+    after: Sequence[pulumi.Resource] = ()
+    force: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
 
 
 class Manifests(pulumi.ComponentResource):
@@ -68,7 +72,11 @@ class Manifests(pulumi.ComponentResource):
         return pulumi.CustomResource(
             type_token(node.body),
             resource_name(node.ref),
-            _with_annotations(node, self._args.cluster.capabilities.balancer_annotations),
+            _with_annotations(
+                node,
+                self._args.cluster.capabilities.balancer_annotations,
+                self._args.force.get(str(node.ref), "true"),
+            ),
             self._options(node.ref, self._args.cluster.provider, _aliases(node)),
         )
 
@@ -109,11 +117,13 @@ class Manifests(pulumi.ComponentResource):
         aliases: Sequence[pulumi.Alias] = (),
     ) -> pulumi.ResourceOptions:
         timeout = self._args.timeout
+        # What needs nothing of the plan comes first; the others come after it.
+        needed = [self._made[other] for other in self._args.plan.needed[ref]] or self._args.after
         return pulumi.ResourceOptions(
             parent=self,
             provider=provider,
             deleted_with=self._args.cluster.deleted_with,
-            depends_on=[self._made[needed] for needed in self._args.plan.needed[ref]],
+            depends_on=list(needed),
             aliases=list(aliases),
             custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout, delete=timeout),
         )
@@ -153,10 +163,12 @@ def _awaited(body: Object) -> bool:
     )
 
 
-def _with_annotations(node: Node, balancer: Mapping[str, pulumi.Input[str]]) -> Mapping[str, Any]:
+def _with_annotations(
+    node: Node, balancer: Mapping[str, pulumi.Input[str]], force: pulumi.Input[str]
+) -> Mapping[str, Any]:
     """The object, telling the provider who its fields belong to and what others wait for.
 
-    `balancer` is what the cluster's load balancers are told.
+    `balancer` is what the cluster's load balancers are told; `force` is "true", once it is known.
     """
     body = dict(node.body or {})
     metadata = dict(body["metadata"])
@@ -164,7 +176,7 @@ def _with_annotations(node: Node, balancer: Mapping[str, pulumi.Input[str]]) -> 
     # force: a field that somebody edited is put back, where else the run would end at a conflict.
     added: dict[str, pulumi.Input[str]] = {
         _MANAGER_ANNOTATION: FIELD_MANAGER,
-        _FORCE_ANNOTATION: "true",
+        _FORCE_ANNOTATION: force,
     }
     if node.ref.kind == "Service" and not node.ref.group:
         if (body.get("spec") or {}).get("type") == "LoadBalancer":

@@ -32,7 +32,12 @@ class Bench:
         self.sandbox = RunningSandbox(NAME, folder / "data")
 
     def run(self, verb: str, *words: str, component: str = "training-operator") -> int:
-        settings = [f"kubeflowPath={KUBEFLOW}", f'kubeflowComponents=["{component}"]']
+        settings = [
+            f"kubeflowPath={KUBEFLOW}",
+            f'kubeflowComponents=["{component}"]',
+            # What is lost is to be in the report, not to end the preview.
+            'kubeflowAllowDeletion=["Namespace/kubeflow"]',
+        ]
         options = [word for setting in settings for word in ("--set", setting)]
         common = ["--name", NAME, "--data-dir", str(self.sandbox.data_dir)]
         # The engine's PATH is not that of other tests.

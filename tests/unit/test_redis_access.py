@@ -2,6 +2,7 @@
 
 import datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 from cryptography import x509
@@ -146,7 +147,7 @@ def test_bad_inputs_are_named():
 
 def refused(old: dict[str, Any], new: dict[str, Any], consent: bool = False) -> list[str]:
     inputs = {"shape": new, "allowDataLoss": consent}
-    failures = RedisTopology().check_change({"shape": old} if old else {}, inputs)
+    failures = RedisTopology().check_change(mock.Mock(), {"shape": old} if old else {}, inputs)
     return [failure.reason for failure in failures]
 
 
