@@ -1,9 +1,10 @@
-"""`python -m components.kubeflow`: the dashboard; why an object waits; the plan as a picture."""
+"""`python -m components.kubeflow`: the dashboard; the plan explained; two releases compared."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 import webbrowser
 from collections.abc import Sequence
@@ -11,12 +12,20 @@ from pathlib import Path
 
 from components import settings as configuration
 from components.choose import kubeflow_args
+from components.cluster.base import ClusterError
+from components.cluster.kubeconfig import select
 from components.errors import MENDABLE
-from components.kubeflow import dashboard, explain
+from components.kubeflow import dashboard, explain, releases_text, upgrade
 from components.kubeflow.component import KubeflowArgs, owners, planned
 from components.kubeflow.plan import as_document
-from components.settings import ROOT
+from components.settings import ROOT, Settings, in_project
+from sandbox import controlplane
+from sandbox.parts import DEPLOYER, Layout
+from sandbox.state import StateError
 from toolchain.tools import find
+
+LOST = 2
+"""Exit status: a change would lose something, or be refused."""
 
 
 def _say(line: str) -> None:
@@ -51,9 +60,7 @@ def _draw(arguments: argparse.Namespace) -> int:
 
 
 def _open(arguments: argparse.Namespace) -> int:
-    # The launcher beside this Python, which knows the pinned CLI and what it needs.
-    pulumi = Path(sys.executable).with_name("pulumi")
-    found = dashboard.dashboard_of(pulumi, arguments.stack, ROOT)
+    found = dashboard.dashboard_of(_pulumi(), arguments.stack, ROOT)
 
     def opened(url: str) -> None:
         _say(f"the dashboard is at {url}; Ctrl-C ends it")
@@ -63,6 +70,42 @@ def _open(arguments: argparse.Namespace) -> int:
     with contextlib.suppress(KeyboardInterrupt):
         dashboard.show(found, find("kubectl"), opened, _say)
     return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    settings = _settings(arguments)
+    args = kubeflow_args(settings)
+    entries = {
+        "kubeflowPatches": settings.kubeflow_patches,
+        "kubeflowTransforms": settings.kubeflow_transforms,
+    }
+    to = upgrade.target_of(arguments.to, args.source)
+    report = upgrade.compared(args, to, entries, lambda: _kubeconfig(arguments, settings), _say)
+    print(json.dumps(report.document(), indent=2) if arguments.json else releases_text.text(report))
+    return LOST if report.losses else 0
+
+
+def _kubeconfig(arguments: argparse.Namespace, settings: Settings) -> str:
+    """Contents of the kubeconfig of a stack's cluster."""
+    try:
+        if arguments.kubeconfig:
+            return json.dumps(select(arguments.kubeconfig).content)
+        if settings.cluster == "existing":
+            return json.dumps(select(settings.kubeconfig_path(), settings.kube_context).content)
+        if settings.cluster == "sandbox":
+            folder = in_project(settings.sandbox_data) if settings.sandbox_data else None
+            status = controlplane.status(settings.sandbox_name, folder)
+            if not status.healthy:
+                raise upgrade.NotAsked(f"the sandbox {settings.sandbox_name!r} doesn't run")
+            return Layout(status.data_dir).kubeconfig(DEPLOYER).read_text()
+        return dashboard.outputs(_pulumi(), arguments.stack, ROOT, ("kubeconfig",))["kubeconfig"]
+    except (ClusterError, StateError, dashboard.DashboardError) as error:
+        raise upgrade.NotAsked(str(error)) from None
+
+
+def _pulumi() -> Path:
+    # The launcher beside this Python, which knows the pinned CLI and what it needs.
+    return Path(sys.executable).with_name("pulumi")
 
 
 def _svg(dot: bytes) -> bytes:
@@ -79,9 +122,12 @@ def _svg(dot: bytes) -> bytes:
 
 
 def _args(arguments: argparse.Namespace) -> KubeflowArgs:
+    return kubeflow_args(_settings(arguments))
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
     values = configuration.of_stack(arguments.stack)
-    values = configuration.with_overrides(values, arguments.settings)
-    return kubeflow_args(configuration.parse(values))
+    return configuration.parse(configuration.with_overrides(values, arguments.settings))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -101,7 +147,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-browser", dest="browser", action="store_false", help="only say where it is"
     )
     bring.set_defaults(run=_open)
-    for verb in (why, draw):
+    compare = verbs.add_parser(
+        "compare",
+        help="what another release takes away or breaks",
+        description="What the step to another release takes away or breaks; nothing is changed. "
+        "Exit status 0: nothing is lost; 2: something would be lost, or refused.",
+    )
+    compare.add_argument("--to", required=True, metavar="REF_OR_PATH", help="the other release")
+    compare.add_argument("--json", action="store_true", help="for scripts")
+    compare.add_argument(
+        "--kubeconfig", type=Path, help="of the cluster to ask (default: the stack's)"
+    )
+    compare.set_defaults(run=_compare)
+    for verb in (why, draw, compare):
         verb.add_argument("-s", "--stack", default="local", help="whose settings (%(default)s)")
         verb.add_argument(
             "--set",

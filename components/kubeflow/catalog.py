@@ -7,6 +7,7 @@ the names of upstream's folders, what they are for, and what they need of each o
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,13 @@ EXAMPLE = "example"
 KUSTOMIZATION_FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 # What decides nothing about the objects when the resources are rendered one by one.
 _INERT = frozenset({"apiVersion", "kind", "resources", "sortOptions", "metadata"})
+
+
+# Where releases before v1.10.2 have the same folders.
+_FORMER = (
+    (re.compile(r"^apps/"), "applications/"),
+    (re.compile(r"^common/istio-\d+-\d+/"), "common/istio/"),
+)
 
 
 class CatalogError(ValueError):
@@ -306,6 +314,8 @@ def _normal(root: Path, entry: str) -> str:
 
 
 def _component_of(path: str) -> str:
+    for former, now in _FORMER:
+        path = former.sub(now, path)
     folders = {
         folder: name
         for name, known in _KNOWN.items()

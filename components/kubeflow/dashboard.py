@@ -37,6 +37,18 @@ def dashboard_of(pulumi: Path, stack: str, project: Path) -> Dashboard:
 
     Raises DashboardError when the stack can't be read or is not up.
     """
+    found = outputs(pulumi, stack, project, ("url", "portForward", "kubeconfig"))
+    # Where a provider signs in behind a gateway, the dashboard is nowhere else.
+    by_gateway = found["url"] == found.get("gatewayUrl")
+    command = tuple(shlex.split(found["gatewayPortForward" if by_gateway else "portForward"]))
+    return Dashboard(found["url"], command, found["kubeconfig"])
+
+
+def outputs(pulumi: Path, stack: str, project: Path, wanted: Sequence[str]) -> dict[str, str]:
+    """All outputs of a stack that is up, secrets in plain.
+
+    Raises DashboardError when the stack can't be read or has not all that are `wanted`.
+    """
     done = subprocess.run(
         [pulumi, "stack", "output", "--json", "--show-secrets", "--stack", stack],
         cwd=project,
@@ -47,23 +59,19 @@ def dashboard_of(pulumi: Path, stack: str, project: Path) -> Dashboard:
     if done.returncode:
         said = done.stderr.strip().removeprefix("error: ")
         raise DashboardError(f"the outputs of the stack {stack!r} can't be read: {said}")
-    outputs = json.loads(done.stdout)
-    wanted = ("url", "portForward", "kubeconfig")
+    found: dict[str, str] = json.loads(done.stdout)
     # What another passphrase encrypted comes as null, and no error.
-    if unread := [name for name in wanted if name in outputs and outputs[name] is None]:
+    if unread := [name for name in wanted if name in found and found[name] is None]:
         raise DashboardError(
             f"the output {', '.join(unread)} of the stack {stack!r} can't be decrypted: is the "
             "passphrase in $PULUMI_CONFIG_PASSPHRASE or $PULUMI_CONFIG_PASSPHRASE_FILE the stack's?"
         )
-    if missing := [name for name in wanted if not outputs.get(name)]:
+    if missing := [name for name in wanted if not found.get(name)]:
         raise DashboardError(
             f"the stack {stack!r} has no output {', '.join(missing)}; "
             f"bring it up first: pulumi up -s {stack}"
         )
-    # Where a provider signs in behind a gateway, the dashboard is nowhere else.
-    by_gateway = outputs["url"] == outputs.get("gatewayUrl")
-    command = tuple(shlex.split(outputs["gatewayPortForward" if by_gateway else "portForward"]))
-    return Dashboard(outputs["url"], command, outputs["kubeconfig"])
+    return found
 
 
 def show(

@@ -296,6 +296,32 @@ def _prepare(patches: Sequence[Patch]) -> _Patches:
     return _Patches(tuple(entries), tuple(files), tuple(folders))
 
 
+def targets(patch: Patch) -> list[Mapping[str, Any]]:
+    """What a patch names: objects (strategic merge patches), or mappings with a `target`.
+
+    Raises:
+        RenderError: it can't be read.
+    """
+    if isinstance(patch, Mapping):
+        return _targets(patch, Path())
+    if not patch.is_dir():
+        content = _content(patch)
+        entry = _file_entry(patch, content)
+        return load_all(content) if entry is None else _targets(entry, patch.parent)
+    folder = _component_folder(patch)
+    file = _kustomization_file(folder)
+    entries = load_all(file.read_bytes())[0].get("patches") or [] if file else []
+    return [part for entry in entries for part in _targets(entry, folder)]
+
+
+def _targets(entry: Mapping[str, Any], folder: Path) -> list[Mapping[str, Any]]:
+    if entry.get("target"):
+        return [{"target": entry["target"]}]
+    path = entry.get("path")
+    content = _content(folder / path) if path else str(entry.get("patch") or "").encode()
+    return [part for part in load_all(content) if isinstance(part, Mapping)]
+
+
 def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -404,4 +430,13 @@ def _keep(entry: Path, objects: list[dict[str, Any]]) -> None:
         old.unlink(missing_ok=True)
 
 
-__all__ = ["CatalogError", "Patch", "RenderError", "Transform", "build", "cached", "render"]
+__all__ = [
+    "CatalogError",
+    "Patch",
+    "RenderError",
+    "Transform",
+    "build",
+    "cached",
+    "render",
+    "targets",
+]

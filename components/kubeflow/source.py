@@ -50,8 +50,8 @@ class Kind:
 
 KUBEFLOW = Kind(
     "kubeflow",
-    "kubeflow/manifests v1.10 or newer",
-    ("applications", "common", "example/kustomization.yaml"),
+    "kubeflow/manifests v1.9 or newer",
+    ("common", "example/kustomization.yaml"),
     "v1.10.2",
 )
 

@@ -240,7 +240,7 @@ def test_a_repository_that_is_not_kubeflows(tmp_path: Path, cache: Path, lock: P
     other.mkdir()
     git(other, "init", "--quiet", "--initial-branch=main")
     commit(other, {"README.md": "hello"})
-    with pytest.raises(SourceError, match=r"main of .*no applications, no common, no example"):
+    with pytest.raises(SourceError, match=r"main of .*no common, no example"):
         resolve(SourceSpec(repository=other.as_uri(), ref="main"), cache, lock)
     assert not lock.exists()
 
@@ -263,7 +263,7 @@ def test_a_path_that_is_no_folder(tmp_path: Path, cache: Path, lock: Path) -> No
         resolve(SourceSpec(path=tmp_path / "none"), cache, lock)
 
 
-@pytest.mark.parametrize("missing", ["applications", "common", "example"])
+@pytest.mark.parametrize("missing", ["common", "example"])
 def test_a_path_without_manifests(missing: str, upstream: Path, cache: Path, lock: Path) -> None:
     shutil.rmtree(upstream / missing)
     with pytest.raises(SourceError, match=f"it has no {missing}"):
