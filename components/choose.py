@@ -213,8 +213,9 @@ def _wishes(settings: Settings) -> Wishes | None:
         tls_secret=settings.gateway_tls_secret,
         acme_email=settings.gateway_acme_email,
         redis_port=settings.gateway_redis_port,
-        # Its routes lead to Redis in the cluster only.
+        # Its routes lead to Redis in the cluster only; limits are counted at a service, too.
         redis=redis.namespace if redis and settings.redis_provider == "cluster" else "",
+        redis_service=redis.topology if redis and settings.redis_provider == "aws" else "",
         replicas=settings.gateway_replicas or (1 if one_node else 2),
         monitors=settings.gateway_monitors,
         timeout_minutes=settings.timeout_minutes,

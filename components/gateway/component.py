@@ -19,7 +19,7 @@ from components.gateway.aws import Api
 from components.gateway.errors import GatewayError
 from components.gateway.features import Implementation, Lacking
 from components.gateway.nginx_global import CONFIG_MAP
-from components.gateway.rendering import Layer, Pods, Target
+from components.gateway.rendering import AWAITED, Layer, Pods, Target
 from components.gateway.routes import Gateway as Routes
 from components.gateway.routes import HttpListener, TcpListener
 from components.gateway.workloads import (
@@ -249,6 +249,8 @@ class Gateway(pulumi.ComponentResource):
             password, authority = redis.access.app_password, redis.ca_certificate
             secrets.append(credentials.redis(names.namespace, _hidden(password), authority))
         bodies = objects(args, load_balancer=balanced)
+        if redis and args.redis.startswith(AWAITED):
+            bodies = [_told(body, redis.write_endpoint) for body in bodies]
         if implementation == "kong":
             # Kong reads its own certificate when it starts; NGINX's controller watches the Secret.
             mark = pulumi.Output.unsecret(generated.certificate.apply(lambda pem: digest([pem])))
@@ -323,6 +325,21 @@ def _renderer(
 def port_forward_command(names: Names, port: int = _LOCAL_PORT) -> str:
     """The command that brings the gateway's TLS to a local port until it is stopped."""
     return f"kubectl port-forward --namespace {names.namespace} service/{names.service} {port}:443"
+
+
+def _told(body: dict[str, Any], endpoint: pulumi.Input[str]) -> dict[str, Any]:
+    """The same with the host of Redis, `host:port`, where it was awaited."""
+
+    def told(value: Any) -> Any:  # noqa: ANN401
+        if isinstance(value, dict):
+            return {key: told(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [told(entry) for entry in value]
+        return host if value == AWAITED else value
+
+    host = pulumi.Output.from_input(endpoint).apply(lambda text: text.rpartition(":")[0])
+    found: dict[str, Any] = told(body)
+    return found
 
 
 def _marked(body: dict[str, Any], mark: pulumi.Output[str]) -> dict[str, Any]:

@@ -11,13 +11,15 @@ from components.gateway import aws, routes, tls
 from components.gateway.component import GatewayArgs
 from components.gateway.errors import GatewayError
 from components.gateway.install import InstallArgs
-from components.gateway.rendering import Pods
+from components.gateway.rendering import AWAITED, Pods
 from components.gateway.workloads import NAMES
 from components.kubeflow.objects import CRD_KIND, Object
 from components.redis import names as redis_names
 
 _DASHBOARD: Final = "dashboard"
 _REDIS: Final = "redis"
+_ONE_SERVER: Final = ("standalone", "replicated")
+"""Topologies whose writes go to one server, also at a service."""
 _INGRESS: Final = ("istio-system", "istio-ingressgateway")
 """The Service behind which oauth2-proxy and Dex ask who comes: nothing goes around them."""
 
@@ -26,7 +28,8 @@ _INGRESS: Final = ("istio-system", "istio-ingressgateway")
 class Wishes:
     """What the settings say of the gateway, by their names without the first word.
 
-    `routes` is the content of the file, `redis` the `namespace` of Redis, "" without one.
+    `routes` is the content of the file, `redis` the `namespace` of Redis in the cluster, "" without
+    one; `redis_service` the topology of Redis at a service, "" without one.
     """
 
     install: InstallArgs
@@ -36,6 +39,7 @@ class Wishes:
     acme_email: str = ""
     redis_port: int = 0
     redis: str = ""
+    redis_service: str = ""
     replicas: int = 2
     monitors: tuple[str, ...] = ()
     timeout_minutes: int = 30
@@ -47,8 +51,13 @@ class Wishes:
     @property
     def uses_redis(self) -> bool:
         """Whether the gateway's pods connect to Redis."""
+        return bool(self.redis_port or self.counted_in_redis)
+
+    @property
+    def counted_in_redis(self) -> list[str]:
+        """Names of the limits that all pods share."""
         policies = self.routes.get("policies") or ()
-        return bool(self.redis_port) or any(one.get("scope") == "redis" for one in policies)
+        return [one["name"] for one in policies if one.get("scope") == "redis"]
 
     @property
     def client(self) -> str:
@@ -90,6 +99,8 @@ def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
         _add_dashboard(values, wishes, others)
     if wishes.redis_port:
         _add_redis(values, wishes)
+    if wishes.counted_in_redis and wishes.install.implementation == "kong":
+        _check_counts(wishes)
     try:
         model = routes.parse(values, "gatewayRoutes")
     except routes.RoutesError as error:
@@ -112,7 +123,7 @@ def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
         host=wishes.host if dashboard else "",
         replicas=wishes.replicas,
         monitors=wishes.monitors,
-        redis=_endpoint(wishes.redis) if wishes.redis else "",
+        redis=_endpoint(wishes),
         pods=_pods(model, others),
         timeout_minutes=wishes.timeout_minutes,
         trusted=public.networks if public else (),
@@ -210,8 +221,33 @@ def _add_redis(values: dict[str, Any], wishes: Wishes) -> None:
     values["backends"] = [*(values.get("backends") or ()), backend]
 
 
-def _endpoint(namespace: str) -> str:
-    host = redis_names.service_host(redis_names.WRITE, namespace)
+def _check_counts(wishes: Wishes) -> None:
+    """Kong's open-source edition counts in one server of Redis; it knows no Redis Cluster.
+
+    https://developer.konghq.com/plugins/rate-limiting/
+    """
+    limits = ", ".join(wishes.counted_in_redis)
+    if not wishes.redis and not wishes.redis_service:
+        raise GatewayError(
+            f"the policies {limits} have scope 'redis', but redisTopology is 'none': set it, or "
+            "scope to local"
+        )
+    if wishes.redis_service not in ("", *_ONE_SERVER):
+        raise GatewayError(
+            f"the policies {limits} have scope 'redis', but redisTopology is "
+            f"{wishes.redis_service!r} at redisProvider 'aws', whose clients must know Redis "
+            f"Cluster, which Kong's open-source edition does not: set redisTopology to "
+            f"{' or '.join(_ONE_SERVER)}, redisProvider to cluster, or scope to local"
+        )
+
+
+def _endpoint(wishes: Wishes) -> str:
+    """Where limits are shared: in the cluster by a name that is known, at a service not yet."""
+    if wishes.redis_service:
+        return f"{AWAITED}:{redis_names.REDIS_PORT}"
+    if not wishes.redis:
+        return ""
+    host = redis_names.service_host(redis_names.WRITE, wishes.redis)
     return f"{host}:{redis_names.REDIS_PORT}"
 
 

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from components.gateway.routes import Access, Cache, Compression, Filter, Limits, Policy
 
 Layer = Literal["all", "balancer", "proxy", "gateway"]
 """The part of a chain that is rendered; `all` for a single box."""
+
+
+AWAITED: Final = "redis.awaited.invalid"
+"""Stands for the host of a Redis that a service has yet to make; the component puts it in."""
 
 
 def layer_of(policy: Policy, *, authenticated: bool) -> Layer:
@@ -55,7 +59,7 @@ class Target:
     credentials: Mapping[str, str] = field(default_factory=dict)
     """Name of an apiKey, basic or jwt policy to that of the Secret that holds its credentials."""
     redis: str = ""
-    """`host:port` of the Redis of shared limits; "" for none."""
+    """`host:port` of the Redis of shared limits; "" for none. The host may be `AWAITED`."""
     redis_secret: str = ""
     """Secret with its password, under the key `password`."""
     oidc_service: str = "oauth2-proxy/oauth2-proxy"
