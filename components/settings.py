@@ -47,13 +47,14 @@ _OWNERS = {
 }
 _OBJECT = re.compile(r"[A-Z]\w*(\.[-a-z0-9.]+)?(/[^/\s]+){1,2}")
 _KUBERNETES = r"^v?1\.\d+\.\d+$"
-_SECRETS = (
+SECRETS = (
     "userPassword",
     "oidcClientSecret",
     "redisBackupSecretKey",
     "redisLicence",
     "redisClusterPassword",
 )
+"""Settings that are only taken encrypted."""
 
 
 class SettingsError(ValueError):
@@ -597,7 +598,7 @@ def load() -> Settings:
             "oidcClientSecret is empty; set it: pulumi config set --secret oidcClientSecret"
         )
     # A declared secret can't have a default, so Pulumi.yaml can't ask for this.
-    for name in _SECRETS:
+    for name in SECRETS:
         given = values.get(name)
         if given and not runtime_config.is_config_secret(f"{PROJECT_NAME}:{name}"):
             raise SettingsError(
@@ -673,5 +674,5 @@ def _line(values: Mapping[str, Any], problem: Mapping[str, Any]) -> str:
         near = difflib.get_close_matches(name, _FIELDS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         return f"{name} is not a setting{hint} Settings: {', '.join(sorted(_FIELDS))}"
-    shown = "a secret" if name in _SECRETS else repr(values.get(name))
+    shown = "a secret" if name in SECRETS else repr(values.get(name))
     return f"{name} is {shown}: {continued(problem)}"

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 from pulumi import automation
 
+from components.settings import SECRETS
 from sandbox.controlplane import SandboxError
 from toolchain import standins
 from toolchain.environment import PROJECT_NAME, engine_environment
@@ -23,7 +24,6 @@ from toolchain.tools import find, pulumi_home
 
 PROJECT = Path(__file__).resolve().parents[1]
 Say = Callable[[str], None]
-_SECRET = "userPassword"  # noqa: S105 - the name of a setting
 _PASSPHRASES = frozenset({"PULUMI_CONFIG_PASSPHRASE", "PULUMI_CONFIG_PASSPHRASE_FILE"})
 
 
@@ -39,8 +39,8 @@ def open_stack(
     Args:
         name: the stack's name; its settings are in `Pulumi.<name>.yaml`.
         home: the folder for its state and passphrase, made private if it is not there.
-        config: settings on top of the file's (keys without the project's name); the user's
-            password among them is encrypted.
+        config: settings on top of the file's (keys without the project's name); secrets among
+            them are encrypted.
         say: where to tell which plugin serves Kubernetes.
         program: run instead of `__main__.py`.
 
@@ -55,7 +55,7 @@ def open_stack(
     # The SDK starts `pulumi` from PATH; the venv's own launcher must not come first.
     os.environ["PATH"] = os.pathsep.join([str(find("pulumi").parent), environment["PATH"]])
     environment["PATH"] = os.environ["PATH"]
-    plain = {key: value for key, value in config.items() if key != _SECRET}
+    plain = {key: value for key, value in config.items() if key not in SECRETS}
     workspace = _workspace(name, home, plain)
     stack = automation.create_or_select_stack(
         stack_name=name,
@@ -63,9 +63,10 @@ def open_stack(
         program=program or _main,
         opts=automation.LocalWorkspaceOptions(work_dir=str(workspace), env_vars=environment),
     )
-    if secret := config.get(_SECRET):
-        value = automation.ConfigValue(str(secret), secret=True)
-        stack.set_config(f"{PROJECT_NAME}:{_SECRET}", value)
+    for name_of_secret in SECRETS:
+        if secret := config.get(name_of_secret):
+            value = automation.ConfigValue(str(secret), secret=True)
+            stack.set_config(f"{PROJECT_NAME}:{name_of_secret}", value)
     if killed := stale(home, PROJECT_NAME):
         say("a run was killed: reading its resources again")
         with taken_away(killed):

@@ -59,6 +59,21 @@ def _files(inputs: Mapping[str, Any]) -> Iterator[str]:
     yield from _named(inputs, "kmsKeyId")
 
 
+def _user_pool(inputs: Mapping[str, Any]) -> Iterator[str]:
+    yield from _is(inputs, "deletionProtection", "ACTIVE")
+    if not (inputs.get("adminCreateUserConfig") or {}).get("allowAdminCreateUserOnly"):
+        yield "everybody may sign up"
+
+
+def _user_pool_client(inputs: Mapping[str, Any]) -> Iterator[str]:
+    yield from _is(inputs, "generateSecret", True)
+    yield from _is(inputs, "allowedOauthFlows", ["code"])
+    yield from _named(inputs, "callbackUrls")
+    for url in inputs.get("callbackUrls") or []:
+        if not url.startswith("https://"):
+            yield f"callbackUrls has {url}"
+
+
 def _user(inputs: Mapping[str, Any]) -> Iterator[str]:
     mode = inputs.get("authenticationMode") or {}
     # The SDK wraps it as a secret.
@@ -73,11 +88,13 @@ STORES: Mapping[str, Rule] = {
     "aws:memorydb/multiRegionCluster:MultiRegionCluster": _multi_region,
     "aws:rds/instance:Instance": _database,
     "aws:efs/fileSystem:FileSystem": _files,
+    "aws:cognito/userPool:UserPool": _user_pool,
 }
 """What holds data: also protected, unless the stack says that nothing is."""
 OTHERS: Mapping[str, Rule] = {
     "aws:elasticache/user:User": _user,
     "aws:memorydb/user:User": _user,
+    "aws:cognito/userPoolClient:UserPoolClient": _user_pool_client,
 }
 _RULES = ("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",)
 _GROUPS = ("aws:ec2/securityGroup:SecurityGroup",)

@@ -30,6 +30,15 @@ GOOD: dict[str, dict[str, Any]] = {
         "deletionProtection": True,
     },
     "aws:efs/fileSystem:FileSystem": {"encrypted": True, "kmsKeyId": "key"},
+    "aws:cognito/userPool:UserPool": {
+        "deletionProtection": "ACTIVE",
+        "adminCreateUserConfig": {"allowAdminCreateUserOnly": True},
+    },
+    "aws:cognito/userPoolClient:UserPoolClient": {
+        "generateSecret": True,
+        "allowedOauthFlows": ["code"],
+        "callbackUrls": ["https://ml.example.com/dex/callback"],
+    },
     USER: {"authenticationMode": {"type": "password"}},
     "aws:memorydb/user:User": {"authenticationMode": {"type": "password"}},
 }
