@@ -94,9 +94,9 @@ def _kubeconfig(arguments: argparse.Namespace) -> Path | None:
     if not arguments.sandbox:
         return Path(arguments.kubeconfig) if arguments.kubeconfig else None
     from sandbox import controlplane
-    from sandbox.controlplane import RunningSandbox
+    from sandbox.state import StateError
 
-    status = controlplane.status(arguments.sandbox)
-    if not status.exists:
-        raise Unreachable(f"there is no sandbox '{arguments.sandbox}'")
-    return RunningSandbox(status.name, status.data_dir).admin_kubeconfig
+    try:
+        return controlplane.admin_kubeconfig(arguments.sandbox)
+    except StateError as error:
+        raise Unreachable(str(error)) from None

@@ -238,6 +238,14 @@ def options_of(name: str, data_dir: Path | None = None) -> SandboxOptions | None
     return SandboxOptions(name, state.nodes, state.admission_delay, data_dir, state.real_nodes)
 
 
+def admin_kubeconfig(name: str) -> Path:
+    """The administrator's kubeconfig of a sandbox. Raises StateError when there is none."""
+    found = status(name)
+    if not found.exists:
+        raise StateError(f"there is no sandbox '{name}'")
+    return RunningSandbox(found.name, found.data_dir).admin_kubeconfig
+
+
 def _restart(state: State, data_dir: Path | None) -> str:
     defaults = SandboxOptions()
     words = ["python -m sandbox start --name", state.name]

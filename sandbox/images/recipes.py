@@ -2,13 +2,15 @@
 
 Layouts follow the official images' own sources: github.com/docker-library (redis, haproxy),
 github.com/oliver006/redis_exporter, github.com/rclone/rclone, envoyproxy/envoy (distroless),
-nginx/kubernetes-ingress and kubernetes/build/pause.
+nginx/kubernetes-ingress and kubernetes/build/pause; github.com/docker-library/mysql, whose place
+MariaDB takes: Debian has no MySQL.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from backup import images as backup_images
 from components.gateway import images as gateway_images
 from components.redis import images
 from sandbox.images.recipe import Config, Entry, Folder, Link, Program, Recipe, Text, User, Wheel
@@ -20,6 +22,9 @@ PAUSE = "registry.k8s.io/pause:3.10"
 """What the container runtime keeps a pod's namespaces with."""
 LOAD = "localhost/load:1"
 """Python and wrk, for the tests' own clients in a pod."""
+
+MYSQL = ("docker.io/library/mysql:8.0.29", "gcr.io/ml-pipeline/mysql:8.0.26")
+"""What the manifests of Kubeflow ask for: those of Katib, and of Pipelines."""
 
 BASE_PACKAGES = (
     "base-files",
@@ -59,6 +64,46 @@ if [ "$1" = haproxy ]; then
     set -- haproxy -W -db "$@"
 fi
 exec "$@"
+"""
+# What the official one does of its variables, for MariaDB; a folder for the data is made and filled
+# once. MySQL's own options are left out.
+_MYSQL_ENTRYPOINT = """\
+#!/bin/bash
+set -eu
+case "$1" in -*) set -- mysqld "$@" ;; esac
+[ "$1" = mysqld ] || exec "$@"
+shift
+data=/var/lib/mysql
+options=()
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --datadir) data=$2; shift ;;
+        --datadir=*) data=${1#*=} ;;
+        --default-authentication-plugin=*) ;;
+        *) options+=("$1") ;;
+    esac
+    shift
+done
+if [ "$(id -u)" = 0 ]; then
+    mkdir -p "$data"
+    chown -R mysql "$data" /run/mysqld
+    exec gosu mysql "$0" --datadir "$data" "${options[@]}"
+fi
+if [ ! -d "$data/mysql" ]; then
+    mariadb-install-db --no-defaults --datadir="$data" --skip-test-db \\
+        --auth-root-authentication-method=normal >/dev/null
+    password=${MYSQL_ROOT_PASSWORD:-}
+    password=${password//\\\\/\\\\\\\\}
+    password=${password//\\'/\\\\\\'}
+    {
+        echo "FLUSH PRIVILEGES;"
+        echo "ALTER USER root@localhost IDENTIFIED BY '$password';"
+        echo "CREATE USER root@'%' IDENTIFIED BY '$password';"
+        echo "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;"
+        [ -z "${MYSQL_DATABASE:-}" ] || echo "CREATE DATABASE \\`$MYSQL_DATABASE\\`;"
+    } | mariadbd --no-defaults --datadir="$data" --bootstrap
+fi
+exec mariadbd --no-defaults --datadir="$data" "${options[@]}"
 """
 _NGINX_INGRESS_ENTRYPOINT = """\
 #!/usr/bin/python3 -I
@@ -205,4 +250,29 @@ RECIPES = (
         config=Config(cmd=("python3",), env=(_PATH, "PYTHONDONTWRITEBYTECODE=1")),
     ),
     _nginx_ingress(),
+    Recipe(
+        "mysql",
+        MYSQL,
+        "trixie",
+        packages=("gosu", "mariadb-client", "mariadb-server-core"),
+        users=(User("mysql", 999, 999, "/var/lib/mysql"),),
+        entries=(
+            Folder("run/mysqld", 999, 999),
+            Folder("var/lib/mysql", 999, 999, 0o1777),
+            Link("usr/local/bin/mysql", "/usr/bin/mariadb"),
+            Link("usr/local/bin/mysqladmin", "/usr/bin/mariadb-admin"),
+            Link("usr/local/bin/mysqld", "/usr/sbin/mariadbd"),
+            Link("usr/local/bin/mysqldump", "/usr/bin/mariadb-dump"),
+            Text("usr/local/bin/docker-entrypoint.sh", _MYSQL_ENTRYPOINT, 0o755),
+        ),
+        config=Config(entrypoint=("docker-entrypoint.sh",), cmd=("mysqld",), env=(_PATH,)),
+    ),
+    # As it is, for the pods of backups.
+    Recipe(
+        "debian",
+        (backup_images.DEBIAN,),
+        "trixie",
+        packages=("gzip", "tar"),
+        config=Config(cmd=("bash",), env=(_PATH,)),
+    ),
 )

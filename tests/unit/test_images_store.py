@@ -121,7 +121,8 @@ def test_names_and_references_are_unique():
 def test_users_are_those_of_the_components():
     uids = {user.name: user.uid for recipe in RECIPES for user in recipe.users}
     of_redis = {"redis": images.REDIS_UID, "haproxy": images.HAPROXY_UID}
-    assert uids == {**of_redis, "nginx": gateway_images.NGINX_UID}
+    of_mysql = {"mysql": 999}  # docker-library/mysql
+    assert uids == {**of_redis, **of_mysql, "nginx": gateway_images.NGINX_UID}
     [exporter] = [recipe for recipe in RECIPES if recipe.name == "redis-exporter"]
     assert exporter.config.user.split(":")[0] == str(images.EXPORTER_UID)
 
