@@ -174,23 +174,25 @@ class Cluster:
     # Programs in pods.
 
     def database_pod(self, database: Database) -> str:
-        """The name of a pod of a database's that answers.
+        """The name of a pod of a database's in which its server runs.
+
+        It need not be ready: Katib's is not without the very database that is to be restored.
 
         Raises:
-            BackupError: none does.
+            BackupError: there is none.
         """
         for pod in sorted(self.pods(database.namespace), key=lambda one: one["metadata"]["name"]):
             labels = pod["metadata"].get("labels") or {}
-            conditions = (pod.get("status") or {}).get("conditions") or ()
-            ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-            if (
-                database.labels.items() <= labels.items()
-                and ready
-                and "deletionTimestamp" not in pod["metadata"]
-            ):
+            statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+            runs = any(
+                status["name"] == database.container and "running" in (status.get("state") or {})
+                for status in statuses
+            )
+            mine = database.labels.items() <= labels.items()
+            if mine and runs and "deletionTimestamp" not in pod["metadata"]:
                 return str(pod["metadata"]["name"])
         raise BackupError(
-            f"no pod of {database.owner}/{database.namespace}/{database.name} is ready, "
+            f"no pod of {database.owner}/{database.namespace}/{database.name} runs, "
             "so its databases can't be reached; `python -m doctor` tells why"
         )
 

@@ -12,6 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backup.select import databases
 from components.kubeflow.access import (
     AccessError,
     Credentials,
@@ -183,6 +184,16 @@ def test_databases_start_with_a_password(name: str, objects: list[dict[str, Any]
         "katib-mysql": {"name": "katib-mysql-secrets", "key": "MYSQL_ROOT_PASSWORD"},
     }
     assert reference == expected[name]
+
+
+def test_a_backup_finds_the_databases_and_no_others(objects: list[dict[str, Any]]) -> None:
+    for bodies in (objects, secure(objects, known())):
+        workloads = [o for o in bodies if o["kind"] in ("Deployment", "StatefulSet")]
+        found = databases(workloads, {"kubeflow"})
+        assert [(one.name, one.claims) for one in found] == [
+            ("katib-mysql", ("katib-mysql",)),
+            ("mysql", ("mysql-pv-claim",)),
+        ]
 
 
 def annotations(objects: list[dict[str, Any]]) -> dict[str, str]:

@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import zlib
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from backup import cli, pods, select
+from backup import cli, create, folder, pods, select
+from backup.cluster import Ended
 from backup.create import Unpacked, images_of
 from backup.crypt import decrypted, encrypted
 from backup.folder import backups, verify, writing
@@ -24,7 +26,8 @@ from backup.model import (
     other_images,
     parse,
 )
-from backup.select import Mount, World, cleaned, in_order, is_over
+from backup.restore import Consent, Restore
+from backup.select import Database, Mount, World, cleaned, in_order, is_over
 
 OURS = [{"manager": "ml-platform", "operation": "Apply"}]
 PROFILE = {"app.kubernetes.io/part-of": "kubeflow-profile"}
@@ -547,3 +550,157 @@ def test_list(tmp_path, capsys):
 
 def test_numbers_for_people():
     assert [human(n) for n in (0, 1000, 1_500_000)] == ["0 B", "1.0 kB", "1.5 MB"]
+
+
+# --- streams that end early -------------------------------------------------------------------
+
+
+class Streaming:
+    """A cluster whose programs print what they are given, and end with that code."""
+
+    def __init__(self, output, code=0):
+        self.output, self.code = output, code
+
+    def database_pod(self, database):
+        return "pod"
+
+    def ask(self, where, command):
+        return "katib\n"
+
+    @contextmanager
+    def volume_pod(self, mount, *, read_only):
+        assert read_only
+        yield "pod"
+
+    def read(self, where, command, sink):
+        for start in range(0, len(self.output), 7):
+            sink(self.output[start : start + 7])
+        return Ended(self.code, "the last words" if self.code else "")
+
+
+def dumped(at, output, code=0):
+    with writing(at) as writer:
+        one = Database("kubeflow", "Deployment", "mysql", "mysql", {})
+        item = create._dump(Streaming(output, code), writer, one, print)
+        return item, gzip.decompress(next(at.parent.glob(".*/database*")).read_bytes())
+
+
+def test_a_dump_without_its_last_line_is_no_dump(tmp_path: Path):
+    sql = b"CREATE TABLE t;\n-- Dump completed on 2026-01-01\n"
+    item, content = dumped(tmp_path / "whole", sql)
+    assert (content, item.holds, item.key) == (sql, len(sql), "database/kubeflow/mysql")
+    for name, output, code, said in (
+        ("cut", sql[:20], 0, "its end is missing"),
+        ("followed", sql + b"more\n", 0, "its end is missing"),
+        ("failed", sql, 2, "the last words"),
+    ):
+        with pytest.raises(BackupError, match=f"is not whole: {said}"):
+            dumped(tmp_path / name, output, code)
+        assert not (tmp_path / name).exists()
+
+
+def archived(at, output, code=0):
+    with writing(at) as writer:
+        return create._archive(Streaming(output, code), writer, Mount("a", "c"), print)
+
+
+def test_an_archive_without_its_end_is_none(tmp_path: Path):
+    archive = gzip.compress(b"content")
+    assert archived(tmp_path / "one", archive).notes == ()
+    changing = archived(tmp_path / "two", archive, pods.CHANGED)
+    assert changing.notes == ("files changed while they were read",)
+    for name, output, code in (("a", archive[:-1], 0), ("b", archive + b"x", 0), ("c", archive, 1)):
+        with pytest.raises(BackupError, match="a/c could not be read whole"):
+            archived(tmp_path / name, output, code)
+
+
+# --- what speaks against a restore ------------------------------------------------------------
+
+
+class Absent:
+    """A cluster that has the platform's namespace, and of the rest what it is given."""
+
+    server = "https://c"
+
+    def __init__(self, there=(), workloads=(), record=None):
+        self.there, self.record = {"/api/v1/namespaces/kubeflow", *there}, record
+        self._workloads = workloads
+        if record:
+            self.there.add("/api/v1/namespaces/kubeflow/configmaps/ml-platform-restore")
+        self.client = self
+
+    def exists(self, path):
+        return path in self.there
+
+    def request(self, method, path):
+        assert method == "GET", "something was touched"
+        return {"data": self.record}
+
+    def serves(self, version, kind):
+        return "/" not in version
+
+    def workloads(self):
+        return list(self._workloads)
+
+    def claims(self):
+        return []
+
+    def pods(self, namespace=""):
+        return []
+
+
+def full(at: Path) -> Path:
+    """A backup of a database, a volume, a claim and a Notebook."""
+    of_mine = cleaned(claim("mine"))
+    of_mine["spec"]["storageClassName"] = "fast"
+    content = json.dumps({"objects": [of_mine, notebook("n")], "over": []}).encode()
+    with writing(at) as writer:
+        for kind, namespace, name in (
+            ("database", "kubeflow", "mysql"),
+            ("volume", "kubeflow", "minio-pvc"),
+            ("volume", "alice", "mine"),
+        ):
+            writer.add(kind, namespace, name, lambda out: (out.write(b"x"), ()), "Deployment")
+        writer.add("objects", "", "", lambda out: (out.write(gzip.compress(content)), ()))
+        images = {"kubeflow/api/api": "api:2.5"}
+        writer.finish(Manifest("2026", "https://c", "uid", images, tuple(writer.items)))
+    return at
+
+
+def problems(at: Path, cluster: Absent, **consent):
+    with pytest.raises(BackupError) as refused:
+        Restore(cluster, at, verify(at), Consent(**consent), print).run()
+    assert "nothing was touched" in str(refused.value)
+    return str(refused.value)
+
+
+def test_all_that_speaks_against_a_restore_is_told_at_once(tmp_path: Path):
+    at = full(tmp_path / "one")
+    cluster = Absent(workloads=[deployment("api", {"name": "api", "image": "api:2.6"})])
+    said = problems(at, cluster)
+    assert "kubeflow/api/api runs api:2.6, and ran api:2.5" in said
+    assert "objects of Notebook (kubeflow.org/v1): the cluster does not serve that kind" in said
+    assert "the claim alice/mine wants the storage class fast, which is not there" in said
+    assert "database/kubeflow/mysql: there is no such server of MySQL or MariaDB" in said
+    assert "volume/kubeflow/minio-pvc: there is no such claim" in said
+    assert "volume/alice/mine" not in said  # its claim comes with the backup
+    said = problems(at, cluster, other_release=True)
+    assert "ran api:2.5" not in said
+
+
+def test_a_restore_does_not_take_over_what_another_has_begun(tmp_path: Path):
+    at = full(tmp_path / "one")
+    record = {"backup": "another", "created": "2025", "items": "{}", "begun": "then"}
+    assert "of another backup, of 2025, was not brought to its end" in problems(
+        at, Absent(record=record)
+    )
+    assert "of another backup" not in problems(at, Absent(record=record), overwrite=True)
+    own = {**record, "backup": folder.manifest_digest(at)}
+    assert "of another backup" not in problems(at, Absent(record=own))
+
+
+def test_a_cluster_without_the_platform(tmp_path: Path):
+    at, nothing = full(tmp_path / "one"), Absent()
+    nothing.there.clear()
+    with pytest.raises(BackupError, match="no namespace kubeflow at https://c; bring the platform"):
+        Restore(nothing, at, verify(at), Consent(), print).run()
