@@ -142,6 +142,14 @@ class Settings(BaseModel):
     """eks: whether there is a StorageClass `efs`, of volumes that many pods write (Amazon EFS)."""
     aws_api_hosts: tuple[str, ...] = ()
     """eks: hosts of gatewayRoutes that Amazon API Gateway makes public, each as an HTTP API."""
+    aws_artifact_profiles: tuple[str, ...] = ()
+    """eks: Kubeflow profiles whose pipelines keep artefacts in S3; of others they are in MinIO."""
+    aws_database_type: str = ""
+    """eks: type of an RDS for pipelines' metadata, like db.t4g.medium; empty: in the cluster."""
+    aws_database_standby: bool = False
+    """eks: whether that RDS has a copy in another zone, which takes over."""
+    aws_database_storage: int = 20
+    """eks: storage of that RDS in GiB, to begin with; it may grow to five times as much."""
     aws_protect: bool = True
     """eks: whether what holds data is kept from deletion: false, and an `up`, before `destroy`."""
     aws_preflight: bool = True

@@ -22,6 +22,10 @@ def place(aws: Aws, eks: Eks, account: str, redis: Managed | None) -> Place:
         parts.add(redis.service)
     if aws.efs:
         parts.add("efs")
+    if aws.artifact_profiles:
+        parts.add("artifacts")
+    if aws.database_type:
+        parts.add("database")
     if aws.domain:
         parts.add("entry")
     if aws.sign_in == "cognito":
@@ -73,8 +77,12 @@ def stack(aws: Aws, eks: Eks, redis: Managed | None) -> cost.Stack:
         gib = redis.shard_count * redis.node_memory / 1024 / 2 * max(redis.retention - 1, 0)
         bought = cost.Redis(redis.service, redis.engine, redis.node, redis.node_count, round(gib))
         watched = metrics_watched(redis)
+    database = None
+    if aws.database_type:
+        database = cost.Database(aws.database_type, aws.database_storage, aws.database_standby)
     return cost.Stack(
         aws.region,
+        database=database,
         nodes=nodes,
         nat_gateways=_gateways(aws),
         interface_endpoints=len(ENDPOINTS) * zones,
@@ -86,6 +94,7 @@ def stack(aws: Aws, eks: Eks, redis: Managed | None) -> cost.Stack:
         alarms=watched,
         user_pool=aws.sign_in == "cognito",
         apis=len(aws.api_hosts),
+        by_use=("artefacts in S3, for their size and requests",) if aws.artifact_profiles else (),
     )
 
 

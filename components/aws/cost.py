@@ -93,7 +93,8 @@ class Stack:
     """What is paid for.
 
     `interface_endpoints` counts each endpoint in each of its zones; `public_addresses` are IPv4;
-    sizes are GiB, `logs_gb` is a month's. `shared_files` are there, in a size that nobody knows.
+    sizes are GiB, `logs_gb` is a month's. `shared_files` are there, in a size that nobody knows;
+    `by_use` names what else is paid so.
     """
 
     region: str
@@ -115,6 +116,7 @@ class Stack:
     apis: int = 0
     logs_gb: float = 0
     traffic: Traffic = field(default_factory=Traffic)
+    by_use: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def estimate(stack: Stack, table: Prices | None = None) -> Estimate:
         for name, what, quantity in _items(stack)
         if quantity
     )
-    not_counted = [*_NEVER_COUNTED]
+    not_counted = [*_NEVER_COUNTED, *stack.by_use]
     if stack.traffic == Traffic():
         not_counted.insert(0, "traffic: to the internet, between zones, through NAT and endpoints")
     if stack.shared_files:

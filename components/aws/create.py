@@ -24,10 +24,16 @@ def eks(name: str, aws: Aws, shape: EksShape) -> Eks:
         existing(place) if aws.vpc else Network("network", place, data, place.options()).subnets
     )
     named = Name("name", place, place.options()) if aws.domain else None
-    return Eks(name, EksArgs(place, shape, subnets, data, named))
+    kept = None
+    if aws.artifact_profiles:
+        # The SDK of S3 is large, and other stacks have no bucket.
+        from components.aws.artifacts import Artifacts
+
+        kept = Artifacts("artifacts", place, data, place.options())
+    return Eks(name, EksArgs(place, shape, subnets, data, named, kept))
 
 
 def data_key(place: Site) -> Key:
     """The key of all that holds data outside of Kubernetes' own store."""
     text = place.scope.apply(policies.data_key)
-    return key(place, "data", text, "Volumes, files, logs and Redis", place.options())
+    return key(place, "data", text, "Volumes, files, logs and databases", place.options())

@@ -118,6 +118,33 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         # A mount target is an interface in its subnet.
         "ec2 *": "CreateNetworkInterface DeleteNetworkInterface ModifyNetworkInterfaceAttribute",
     },
+    "artifacts": {
+        "s3 arn:{partition}:s3:::{name}-artifacts-*": "CreateBucket DeleteBucket ListBucket "
+        "ListBucketVersions DeleteObject DeleteObjectVersion GetBucketLocation GetBucketTagging "
+        "PutBucketTagging GetBucketVersioning PutBucketVersioning GetEncryptionConfiguration "
+        "PutEncryptionConfiguration GetLifecycleConfiguration PutLifecycleConfiguration "
+        "GetBucketPublicAccessBlock PutBucketPublicAccessBlock GetBucketPolicy PutBucketPolicy "
+        "DeleteBucketPolicy GetBucketAcl GetBucketCORS GetBucketLogging GetBucketWebsite "
+        "GetBucketRequestPayment GetBucketObjectLockConfiguration GetReplicationConfiguration "
+        "GetAccelerateConfiguration",
+    },
+    "database": {
+        "rds arn:{partition}:rds:{region}:{account}:db:{name}-mysql": "CreateDBInstance "
+        "ModifyDBInstance DeleteDBInstance DescribeDBInstances AddTagsToResource "
+        "ListTagsForResource",
+        "rds arn:{partition}:rds:{region}:{account}:subgrp:{name}-mysql": "CreateDBInstance "
+        "CreateDBSubnetGroup ModifyDBSubnetGroup DeleteDBSubnetGroup DescribeDBSubnetGroups "
+        "AddTagsToResource ListTagsForResource",
+        "rds arn:{partition}:rds:{region}:{account}:pg:{name}-mysql-*": "CreateDBInstance "
+        "CreateDBParameterGroup ModifyDBParameterGroup ResetDBParameterGroup "
+        "DeleteDBParameterGroup DescribeDBParameterGroups DescribeDBParameters AddTagsToResource "
+        "ListTagsForResource",
+        "rds arn:{partition}:rds:{region}:{account}:snapshot:{name}-mysql-final": ""
+        "CreateDBSnapshot AddTagsToResource",
+        "logs arn:{partition}:logs:{region}:{account}:log-group:/aws/rds/instance/{name}-*": ""
+        "CreateLogGroup DeleteLogGroup PutRetentionPolicy AssociateKmsKey TagResource "
+        "ListTagsForResource",
+    },
     "entry": {
         "acm *": "RequestCertificate DescribeCertificate DeleteCertificate AddTagsToCertificate",
         "route53 arn:{partition}:route53:::hostedzone/*": "ChangeResourceRecordSets "

@@ -77,9 +77,18 @@ def trust_of_pods(scope: Scope, namespace: str, service_account: str) -> str:
 
     https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html
     """
+    return _of_pods(scope, namespace, service_account)
+
+
+def trust_of_namespaces(scope: Scope, namespaces: Sequence[str], service_account: str) -> str:
+    """As `trust_of_pods`, of the service account of that name in each of the namespaces."""
+    return _of_pods(scope, list(namespaces), service_account)
+
+
+def _of_pods(scope: Scope, namespaces: str | list[str], service_account: str) -> str:
     tags = {
         "aws:RequestTag/eks-cluster-name": scope.cluster,
-        "aws:RequestTag/kubernetes-namespace": namespace,
+        "aws:RequestTag/kubernetes-namespace": namespaces,
         "aws:RequestTag/kubernetes-service-account": service_account,
     }
     return document(
@@ -282,6 +291,45 @@ def flow_logs(group_arn: str) -> str:
     )
 
 
+# --- artefacts -----------------------------------------------------------------------------------
+
+_OWN_NAMESPACE = "${aws:PrincipalTag/kubernetes-namespace}"
+"""The pod's namespace, with which EKS Pod Identity tags the session of its role."""
+
+
+def artifacts(bucket_arn: str) -> str:
+    """Pods read and write artefacts below their namespace's name, and delete none."""
+    return document(
+        [
+            allow(
+                ["s3:ListBucket"],
+                bucket_arn,
+                {"StringLike": {"s3:prefix": f"{_OWN_NAMESPACE}/*"}},
+            ),
+            allow(
+                _actions("s3", "GetObject PutObject AbortMultipartUpload ListMultipartUploadParts"),
+                f"{bucket_arn}/{_OWN_NAMESPACE}/*",
+            ),
+        ]
+    )
+
+
+def only_by_tls(bucket_arn: str) -> str:
+    """Of a bucket: whoever comes without TLS is refused."""
+    return document(
+        [
+            {
+                "Sid": "OnlyByTls",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": [bucket_arn, f"{bucket_arn}/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ]
+    )
+
+
 # --- keys ----------------------------------------------------------------------------------------
 
 _ADMINISTER = _actions(
@@ -314,13 +362,13 @@ def secrets_key(scope: Scope, cluster_role_arn: str) -> str:
 
 
 def data_key(scope: Scope) -> str:
-    """The key of volumes, shared files, logs, and Redis as a service.
+    """The key of volumes, shared files, logs, artefacts, and databases as a service.
 
-    As in the policies of AWS's own keys (`aws/ebs`): whoever of this account may use a volume or a
-    Redis uses the key, but only through the service. Roles that AWS makes later (of Auto Scaling)
-    need not exist yet.
+    As in the policies of AWS's own keys (`aws/ebs`): whoever of this account may use a volume, a
+    bucket or a database uses the key, but only through the service. Roles that AWS makes later (of
+    Auto Scaling) need not exist yet.
     """
-    stores = ("ec2", "elasticache", "elasticfilesystem", "memorydb")
+    stores = ("ec2", "elasticache", "elasticfilesystem", "memorydb", "rds", "s3")
     services = [f"{name}.{scope.region}.amazonaws.com" for name in stores]
     through = {
         "StringEquals": {"kms:CallerAccount": scope.account, "kms:ViaService": services},

@@ -31,6 +31,7 @@ _NAME = r"^[a-z]([a-z0-9-]{0,28}[a-z0-9])?$"
 _PREFIX = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$"
 _RESERVED = ("aws", "amazon", "cognito")
 """What Cognito lets nobody have in the host of a sign-in page."""
+_PROFILE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\.)+[a-z]{2,}")
 _PRINCIPAL = re.compile(r"arn:aws[\w-]*:iam::\d{12}:(role|user)/[\w+=,.@/-]+")
 _TYPE = re.compile(r"(?P<family>[a-z]+)(?P<generation>\d+)(?P<options>[a-z-]*)\.[a-z0-9-]+")
@@ -82,6 +83,14 @@ class Aws(_Model):
     """Whether there is a file system of EFS, for volumes that many pods share."""
     api_hosts: tuple[str, ...] = ()
     """Hosts of the gateway's routes that Amazon API Gateway makes public."""
+    artifact_profiles: tuple[str, ...] = ()
+    """Kubeflow's profiles whose pipelines keep their artefacts in S3."""
+    database_type: Annotated[str, Field(pattern=r"^(db\.[a-z0-9]+\.[a-z0-9]+)?$")] = ""
+    """Of the RDS that has pipelines' metadata; "" for MySQL on the cluster."""
+    database_standby: bool = False
+    """Whether a copy in another zone takes over."""
+    database_storage: Annotated[int, Field(ge=20, le=13107)] = 20
+    """GiB to begin with; RDS makes it up to five times as large."""
     protect: bool = True
     """Whether what holds data is kept from being deleted."""
     preflight: bool = True
@@ -176,6 +185,16 @@ class Aws(_Model):
             raise ValueError("names a host twice; keep one")
         return value
 
+    @field_validator("artifact_profiles")
+    @classmethod
+    def _are_profiles(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in value:
+            if not _PROFILE.fullmatch(entry):
+                raise ValueError(f"{entry!r} is not the name of a profile, like team-a")
+        if len(set(value)) < len(value):
+            raise ValueError("a profile is named twice")
+        return value
+
     @field_validator("domain", "hosted_zone")
     @classmethod
     def _is_host(cls, value: str) -> str:
@@ -190,6 +209,7 @@ class Aws(_Model):
             *self._entry_problems(),
             *self._sign_in_problems(),
             *self._api_problems(),
+            *self._database_problems(),
         ]
         if bool(self.budget) != bool(self.budget_email):
             problems.append(
@@ -199,6 +219,16 @@ class Aws(_Model):
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _database_problems(self) -> list[str]:
+        if self.database_type:
+            return []
+        return [
+            f"aws{to_pascal(name)} is set, but awsDatabaseType is empty; name one, like "
+            "db.t4g.medium, or remove it"
+            for name in ("database_standby", "database_storage")
+            if getattr(self, name) != Aws.model_fields[name].default
+        ]
 
     def _network_problems(self) -> list[str]:
         if not self.vpc:

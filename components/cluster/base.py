@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,31 @@ if TYPE_CHECKING:
 
 AMD64, ARM64 = "amd64", "arm64"
 """Architectures of nodes, as the label `kubernetes.io/arch` names them."""
+EDITOR = "default-editor"
+"""Service account of the pods that Kubeflow runs for a profile: notebooks, steps of pipelines."""
 
 
 class ClusterError(RuntimeError):
     """A cluster can't be had as the settings ask; the message names the setting and the fix."""
+
+
+@dataclass(frozen=True)
+class ObjectStore:
+    """A store of objects outside of the cluster, that pods reach without a key of theirs.
+
+    `roots` are URLs by namespace, like `s3://bucket/team`: pods of the namespace's service account
+    `EDITOR` may read and write below theirs, by what their environment gives them.
+    """
+
+    roots: Mapping[str, pulumi.Input[str]]
+
+
+@dataclass(frozen=True)
+class Database:
+    """A MySQL outside of the cluster, at its usual port: its host, and a user who may do all."""
+
+    host: pulumi.Input[str]
+    user: str
 
 
 @dataclass(frozen=True)
@@ -31,12 +52,17 @@ class Capabilities:
         storage_class: StorageClass for volumes; "" for the cluster's default.
         architecture: of the nodes, `amd64` or `arm64`.
         balancer_annotations: what a Service of type LoadBalancer carries for it.
+        object_store: where namespaces may keep objects; None for nowhere but on the cluster.
+        database: makes a MySQL outside of the cluster whose user has the given password; None for
+            one on the cluster.
     """
 
     load_balancer: bool
     storage_class: str
     architecture: pulumi.Input[str]
     balancer_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
+    object_store: ObjectStore | None = None
+    database: Callable[[pulumi.Input[str]], Database] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from pulumi_aws.eks.access_policy_association import AccessPolicyAssociation
 from pulumi_aws.eks.addon import Addon
 from pulumi_aws.eks.cluster import Cluster as EksCluster
 from pulumi_aws.eks.node_group import NodeGroup as EksNodeGroup
+from pulumi_aws.eks.pod_identity_association import PodIdentityAssociation
 
 from components.aws import controllers, entry, policies, versions
 from components.aws.files import SharedFiles
@@ -29,10 +30,19 @@ from components.aws.network import Subnets
 from components.aws.shape import Eks as EksShape
 from components.aws.shape import NodeGroup
 from components.aws.site import Site
-from components.cluster.base import Balanced, Capabilities, Cluster, ClusterError
+from components.cluster.base import (
+    EDITOR,
+    Balanced,
+    Capabilities,
+    Cluster,
+    ClusterError,
+    Database,
+)
 from components.platform_provider import CloudReleased, Provider
 
 if TYPE_CHECKING:
+    # Where there is a bucket it is imported: the SDK of S3 is large.
+    from components.aws.artifacts import Artifacts
     from components.gateway.aws import Api
 
 LOGS = ("api", "audit", "authenticator", "controllerManager", "scheduler")
@@ -45,7 +55,8 @@ _ADMIN_POLICY = "cluster-access-policy/AmazonEKSClusterAdminPolicy"
 class EksArgs:
     """Where the cluster is and what it is.
 
-    `data_key` encrypts volumes and logs, `name` is the platform's own, if it has one.
+    `data_key` encrypts volumes and logs, `name` is the platform's own, if it has one; `artifacts`
+    are outside of the cluster, if they are.
     """
 
     site: Site
@@ -53,6 +64,7 @@ class EksArgs:
     subnets: Subnets
     data_key: Key
     name: entry.Name | None = None
+    artifacts: Artifacts | None = None
 
 
 class Eks(Cluster):
@@ -155,8 +167,11 @@ class Eks(Cluster):
                 balancer_annotations=entry.balancer_annotations(
                     site.aws, args.subnets, args.name.certificate_arn if args.name else None
                 ),
+                object_store=args.artifacts.store if args.artifacts else None,
+                database=self._database if site.aws.database_type else None,
             ),
-            needs=[released],
+            # A pod is given its role when it starts: roles come before all pods of the platform.
+            needs=[released, *self._pods_with_artifacts()],
         )
 
     @property
@@ -300,6 +315,39 @@ class Eks(Cluster):
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(needs)),
         )
         return made
+
+    def _database(self, password: pulumi.Input[str]) -> Database:
+        # The SDK of RDS is large, and other stacks have no database.
+        from components.aws.database import MySql
+
+        args = self._args
+        options = args.site.options()
+        return MySql(
+            "database",
+            args.site,
+            args.subnets,
+            self.security_group,
+            args.data_key,
+            password,
+            options,
+        ).serves
+
+    def _pods_with_artifacts(self) -> list[pulumi.Resource]:
+        """Each profile's pods take the role of artefacts; its namespace need not be there yet."""
+        artifacts = self._args.artifacts
+        if artifacts is None:
+            return []
+        return [
+            PodIdentityAssociation(
+                f"{self._name}-artifacts-{profile}",
+                cluster_name=self._cluster.name,
+                namespace=profile,
+                service_account=EDITOR,
+                role_arn=artifacts.granted.arn,
+                opts=pulumi.ResourceOptions(parent=self, depends_on=list(artifacts.granted.ready)),
+            )
+            for profile in self._args.site.aws.artifact_profiles
+        ]
 
     def _nodes(self, needs: Sequence[pulumi.Resource]) -> list[pulumi.Resource]:
         site = self._args.site

@@ -18,6 +18,7 @@ from typing import Any
 import bcrypt
 import orjson
 
+from components.cluster.base import Database
 from components.kubeflow.objects import Object, pod_references, pod_template
 from components.kubeflow.sign_in import (
     ISSUER,
@@ -48,6 +49,8 @@ _EMPTY_PASSWORD = "MYSQL_ALLOW_EMPTY_PASSWORD"  # noqa: S105 - the name of a var
 _ROOT_PASSWORD = "MYSQL_ROOT_PASSWORD"  # noqa: S105 - the name of a variable
 _BCRYPT_LIMIT = 72
 _PIPELINES_DATABASE = "mysql-secret"
+_PIPELINES_CONFIG = "pipeline-install-config"
+_PIPELINES_HOSTS = ("dbHost", "mysqlHost")
 _DIGEST_ANNOTATION = "ml-platform/credentials"
 
 
@@ -173,10 +176,12 @@ def secure(
     credentials: Credentials,
     summarise: Callable[[Sequence[Any]], Any] = digest,
     sign_in: SignIn | None = None,
+    database: Database | None = None,
 ) -> list[dict[str, Any]]:
     """The objects with upstream's credentials replaced; what is not there is not needed.
 
-    With `sign_in`, Dex has no user of its own, and asks a provider.
+    With `sign_in`, Dex has no user of its own, and asks a provider. Clients of pipelines' MySQL are
+    led to `database`, where it is not on the cluster.
 
     Pods that read a credential carry `summarise` of those they read as an annotation, so that a
     changed one restarts them; with outputs for values it is
@@ -188,7 +193,7 @@ def secure(
     result, placed = [], {}
     issuer = _dex_issuer(objects) if sign_in else ""
     for body in objects:
-        secured, values = _secured(body, credentials, sign_in)
+        secured, values = _secured(body, credentials, sign_in, database)
         if sign_in and body["kind"] == "RequestAuthentication":
             secured = request_authentication(secured, issuer, sign_in)
         result.append(secured)
@@ -293,13 +298,13 @@ _Placed = list[Any]
 
 
 def _secured(
-    body: Object, credentials: Credentials, sign_in: SignIn | None
+    body: Object, credentials: Credentials, sign_in: SignIn | None, database: Database | None
 ) -> tuple[dict[str, Any], _Placed]:
     kind = body["kind"]
     if kind == "Secret":
-        return _secret(body, credentials, sign_in)
+        return _secret(body, credentials, sign_in, database)
     if kind == "ConfigMap":
-        return _config_map(body, credentials, sign_in)
+        return _config_map(body, credentials, sign_in, database)
     if kind == "Profile":
         return _profile(body, credentials), []
     if kind in ("Deployment", "StatefulSet"):
@@ -308,7 +313,7 @@ def _secured(
 
 
 def _secret(
-    body: Object, credentials: Credentials, sign_in: SignIn | None
+    body: Object, credentials: Credentials, sign_in: SignIn | None, database: Database | None
 ) -> tuple[dict[str, Any], _Placed]:
     """Places credentials by the Secret's keys; its name may carry a suffix of its content."""
     keys = {*(body.get("data") or {}), *(body.get("stringData") or {})}
@@ -327,6 +332,8 @@ def _secret(
         placed["secretkey"] = credentials.object_store_secret_key
     if name == _PIPELINES_DATABASE:
         placed["password"] = credentials.pipelines_database_password
+        if database is not None:
+            placed["username"] = database.user
     if name == "katib-mysql-secrets":
         placed[_ROOT_PASSWORD] = credentials.katib_database_password
     if not placed:
@@ -351,10 +358,13 @@ def _client(sign_in: SignIn) -> dict[str, Any]:
 
 
 def _config_map(
-    body: Object, credentials: Credentials, sign_in: SignIn | None
+    body: Object, credentials: Credentials, sign_in: SignIn | None, database: Database | None
 ) -> tuple[dict[str, Any], _Placed]:
     data = body.get("data") or {}
     name = str(body["metadata"]["name"])
+    if name == _PIPELINES_CONFIG and database is not None:
+        hosts = {key: database.host for key in _PIPELINES_HOSTS if key in data}
+        return {**body, "data": {**data, **hosts}}, [database.host]
     changed: dict[str, str] = {}
     read = credentials.user_email
     try:

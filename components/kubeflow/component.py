@@ -14,7 +14,8 @@ from typing import Any
 import pulumi
 
 from components.cluster.base import Cluster
-from components.kubeflow import access, render, source
+from components.kubeflow import access, artifacts, render, source
+from components.kubeflow.database import without_server
 from components.kubeflow.holdings import holdings, trials
 from components.kubeflow.manifests import Manifests, ManifestsArgs
 from components.kubeflow.normalise import normalise
@@ -160,13 +161,19 @@ class Kubeflow(pulumi.ComponentResource):
             password=args.user_password or None,
             opts=pulumi.ResourceOptions.merge(own, pulumi.ResourceOptions(depends_on=[guard])),
         )
-        self.objects = access.secure(
-            bodies, _credentials(args.user_email, credentials), _digest, args.sign_in
-        )
+        database = None
+        if make := cluster.capabilities.database:
+            bodies = without_server(bodies)
+            database = make(credentials.pipelines_database_password)
+        known = _credentials(args.user_email, credentials)
+        self.objects = [
+            *access.secure(bodies, known, _digest, args.sign_in, database),
+            *artifacts.launchers(cluster.capabilities.object_store),
+        ]
         manifests = Manifests(
             name,
             ManifestsArgs(
-                plan(self.objects),
+                plan(self.objects, artifacts.order(self.objects)),
                 cluster,
                 args.cache_dir / "definitions",
                 f"{args.timeout_minutes}m",

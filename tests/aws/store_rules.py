@@ -54,6 +54,10 @@ def _database(inputs: Mapping[str, Any]) -> Iterator[str]:
         yield "publiclyAccessible is true"
 
 
+def _bucket(inputs: Mapping[str, Any]) -> Iterator[str]:
+    yield from _is(inputs, "forceDestroy", False)
+
+
 def _files(inputs: Mapping[str, Any]) -> Iterator[str]:
     yield from _is(inputs, "encrypted", True)
     yield from _named(inputs, "kmsKeyId")
@@ -89,6 +93,7 @@ STORES: Mapping[str, Rule] = {
     "aws:rds/instance:Instance": _database,
     "aws:efs/fileSystem:FileSystem": _files,
     "aws:cognito/userPool:UserPool": _user_pool,
+    "aws:s3/bucket:Bucket": _bucket,
 }
 """What holds data: also protected, unless the stack says that nothing is."""
 OTHERS: Mapping[str, Rule] = {

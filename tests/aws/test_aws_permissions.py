@@ -66,7 +66,19 @@ CREATES = {
     "aws:memorydb/multiRegionCluster:MultiRegionCluster": "memorydb:CreateMultiRegionCluster",
     "aws:memorydb/subnetGroup:SubnetGroup": "memorydb:CreateSubnetGroup",
     "aws:memorydb/user:User": "memorydb:CreateUser",
+    "aws:rds/instance:Instance": "rds:CreateDBInstance",
+    "aws:rds/parameterGroup:ParameterGroup": "rds:CreateDBParameterGroup "
+    "rds:ModifyDBParameterGroup",
+    "aws:rds/subnetGroup:SubnetGroup": "rds:CreateDBSubnetGroup",
     "aws:route53/record:Record": "route53:ChangeResourceRecordSets",
+    "aws:s3/bucket:Bucket": "s3:CreateBucket",
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": ""
+    "s3:PutLifecycleConfiguration",
+    "aws:s3/bucketPolicy:BucketPolicy": "s3:PutBucketPolicy",
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "aws:s3/bucketServerSideEncryptionConfiguration:BucketServerSideEncryptionConfiguration": ""
+    "s3:PutEncryptionConfiguration",
+    "aws:s3/bucketVersioning:BucketVersioning": "s3:PutBucketVersioning",
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "ec2:AuthorizeSecurityGroupEgress",
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ""
     "ec2:AuthorizeSecurityGroupIngress",

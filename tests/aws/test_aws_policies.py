@@ -8,10 +8,12 @@ from policy.rules import violations
 from tests.aws.aws_stack import run_stack
 from tests.aws.conftest import in_moto
 
+BUCKET = "aws:s3/bucket:Bucket"
+
 
 def test_only_what_its_settings_leave_unprotected_is_a_violation() -> None:
     with in_moto():
-        ran = run_stack(awsProtect=False)
+        ran = run_stack(awsProtect=False, awsArtifactProfiles=("team",))
     found: dict[bool, set[tuple[str, str]]] = {}
     for protect in (False, True):
         found[protect] = {
@@ -27,6 +29,8 @@ def test_only_what_its_settings_leave_unprotected_is_a_violation() -> None:
                 exemptions(),
             )
         }
-    expected = {"aws:eks/cluster:Cluster", "aws:kms/key:Key"}
+    expected = {"aws:eks/cluster:Cluster", "aws:kms/key:Key", BUCKET}
     assert found[False] == {("protected-data", type_) for type_ in expected}
     assert found[True] == set()
+    # As the setting says, `destroy` may then take the artefacts, too.
+    assert ran.of(BUCKET).inputs["forceDestroy"] is True

@@ -39,6 +39,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "allowedOauthFlows": ["code"],
         "callbackUrls": ["https://ml.example.com/dex/callback"],
     },
+    "aws:s3/bucket:Bucket": {"forceDestroy": False},
     USER: {"authenticationMode": {"type": "password"}},
     "aws:memorydb/user:User": {"authenticationMode": {"type": "password"}},
 }

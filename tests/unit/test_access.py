@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backup.select import databases
+from components.cluster.base import Database
 from components.kubeflow.access import (
     AccessError,
     Credentials,
@@ -24,6 +25,8 @@ from components.kubeflow.access import (
     secure,
     verify,
 )
+from components.kubeflow.database import without_server
+from components.kubeflow.plan import plan
 from components.kubeflow.render import render
 from components.kubeflow.source import SourceSpec, resolve
 from components.kubeflow.yamljson import load_all
@@ -227,6 +230,61 @@ def test_a_changed_credential_restarts_its_readers_only(objects: list[dict[str, 
     renamed = annotations(secure(objects, known("bob@corp.org")))
     assert {name for name in before if before[name] != renamed[name]} == {"dex"}
     assert annotations(secure(objects, one)) == before
+
+
+def test_clients_of_pipelines_mysql_are_led_to_another_one(objects: list[dict[str, Any]]) -> None:
+    host = Opaque("host")
+    database = Database(host, "platform")  # type: ignore[arg-type]
+    outside = secure(without_server(objects), opaque(), lambda _: "", database=database)
+    before, found = by_name(secure(objects, opaque(), lambda _: "")), by_name(outside)
+    assert set(before) - set(found) == {
+        "AuthorizationPolicy/kubeflow/mysql",
+        "Deployment/kubeflow/mysql",
+        "DestinationRule/kubeflow/ml-pipeline-mysql",
+        "Service/kubeflow/mysql",
+    }
+    assert set(found) < set(before)
+    # What was recorded outlives the change.
+    assert "PersistentVolumeClaim/kubeflow/mysql-pv-claim" in found
+    config = found["ConfigMap/kubeflow/pipeline-install-config"]["data"]
+    assert {name for name, value in config.items() if value is host} == {"dbHost", "mysqlHost"}
+    assert config["bucketName"] == "mlpipeline"
+    login = found["Secret/kubeflow/mysql-secret"]
+    assert login["stringData"]["username"] == "platform"
+    assert "username" not in (login.get("data") or {})
+    plan(outside)
+
+
+def test_another_address_restarts_who_reads_it_only(objects: list[dict[str, Any]]) -> None:
+    one, other = (
+        annotations(secure(without_server(objects), known(), database=Database(host, "platform")))
+        for host in ("one.example", "other.example")
+    )
+    assert {name for name in one if one[name] != other[name]} == {
+        "cache-server",
+        "kubeflow-pipelines-profile-controller",
+        "metadata-grpc-deployment",
+        "ml-pipeline",
+        "ml-pipeline-scheduledworkflow",
+    }
+
+
+def test_no_pod_is_told_of_the_server_that_is_gone(objects: list[dict[str, Any]]) -> None:
+    """Which address a client of MySQL reads, by its environment: upstream may come to name more."""
+    asked = set()
+    found = by_name(secure(without_server(objects), known(), database=Database("db", "platform")))
+    config = found["ConfigMap/kubeflow/pipeline-install-config"]["data"]
+    # The kind of database is called so, too.
+    assert [name for name, value in config.items() if value == "mysql"] == ["dbType"]
+    for name, body in found.items():
+        if not name.startswith("Deployment/kubeflow/") or "katib" in name:
+            continue
+        for container in body["spec"]["template"]["spec"]["containers"]:
+            values = {e["name"]: e.get("value", "") for e in container.get("env") or []}
+            asked |= {name for name, value in values.items() if value.startswith("mysql")}
+            words = [*(container.get("args") or []), *(container.get("command") or [])]
+            assert not [word for word in words if "=mysql" in word or word == "mysql"]
+    assert asked == {"DBCONFIG_DRIVER"}
 
 
 def test_only_what_has_credentials_changes(objects: list[dict[str, Any]]) -> None:
