@@ -30,6 +30,8 @@ _GAVE_UP: Final = "InstanceDeletionFailed"
 _INJECTED: Final = b"cert-manager.io/inject-ca-from"
 _FIRST_PAUSE: Final = 0.02  # seconds between looks at what is served, doubled up to the last one
 _LAST_PAUSE: Final = 0.25
+_ATTEMPTS: Final = 4  # at an apply that the API server gives up
+_LATE: Final = 504
 _LOOK: Final = 5.0  # seconds after which the definition, which is large, is asked what is wrong
 
 
@@ -86,17 +88,28 @@ class Definitions:
         return self._client.resource(API_VERSION, KIND)
 
     def apply(self, name: str, body: bytes, *, dry_run: bool) -> Object:
-        """Server-side apply; only the metadata of the answer."""
-        return self._client.apply(
-            self.resource(),
-            body,
-            "",
-            name,
-            field_manager=FIELD_MANAGER,
-            force=True,
-            dry_run=dry_run,
-            metadata_only=True,
-        )
+        """Server-side apply; only the metadata of the answer.
+
+        It is sent again where the API server gave up: many large definitions at once, as an upgrade
+        has them, take a small server longer than the 34 s that it gives itself.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                return self._client.apply(
+                    self.resource(),
+                    body,
+                    "",
+                    name,
+                    field_manager=FIELD_MANAGER,
+                    force=True,
+                    dry_run=dry_run,
+                    metadata_only=True,
+                )
+            except ApiError as error:
+                late = error.code == _LATE and not self._cancelled.wait(_LAST_PAUSE)
+                if not late or attempt == _ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
 
     def established(
         self,

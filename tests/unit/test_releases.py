@@ -26,6 +26,7 @@ from components.kubeflow.releases import (
 from components.kubeflow.releases_text import text
 from components.settings import SettingsError, parse
 from provider.client import ApiError
+from provider.definitions import Definitions
 from provider.instances import Instances, instances
 from provider.mlplatform import MlPlatform
 from provider.release import KubeflowRelease
@@ -422,3 +423,30 @@ def test_no_dry_run_of_what_is_made_anew():
 def test_what_is_remembered_is_small():
     bodies = [crd("Foo", {"v1": True}, blob="x" * 100_000), obj("x.org/v1", "Foo", "f")]
     assert len(orjson.dumps(remembered(bodies))) < 500
+
+
+# --- definitions ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("late", "passes"), [(3, True), (4, False)])
+def test_a_definition_is_sent_again_where_the_api_server_gives_up(late: int, passes: bool):
+    client, cancelled = mock.Mock(), mock.Mock()
+    cancelled.wait.return_value = False
+    client.apply.side_effect = [*[ApiError({}, 504)] * late, {"metadata": {}}]
+    definitions = Definitions(client, cancelled)
+    if passes:
+        assert definitions.apply("foos.x.org", b"{}", dry_run=False) == {"metadata": {}}
+    else:
+        with pytest.raises(ApiError):
+            definitions.apply("foos.x.org", b"{}", dry_run=False)
+    assert client.apply.call_count == 4
+
+
+@pytest.mark.parametrize(("code", "cancel"), [(422, False), (504, True)])
+def test_nothing_is_sent_again_for_nothing(code: int, cancel: bool):
+    client, cancelled = mock.Mock(), mock.Mock()
+    cancelled.wait.return_value = cancel
+    client.apply.side_effect = ApiError({}, code)
+    with pytest.raises(ApiError):
+        Definitions(client, cancelled).apply("foos.x.org", b"{}", dry_run=False)
+    assert client.apply.call_count == 1
