@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from components.redis import names
 from doctor.model import Container, Object, Snapshot, Usage, name_of
 from doctor.pods import ended
 from provider.client import ApiError, Client
@@ -38,6 +39,7 @@ _LISTS: Final = {
     "validating": "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
     "mutating": "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
     "certificates": "/apis/cert-manager.io/v1/certificates",
+    "redis_configs": f"/api/v1/configmaps?labelSelector={names.PART_OF}%3Dredis",
     "tls_secrets": "/api/v1/secrets?fieldSelector=type%3Dkubernetes.io%2Ftls",
 }
 _OPTIONAL: Final = frozenset({"certificates"})

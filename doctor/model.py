@@ -59,6 +59,7 @@ class Snapshot:
     tls_secrets: Sequence[Object] = ()
     words: Mapping[Container, str] = field(default_factory=dict)
     usage: Mapping[tuple[str, str], Usage] = field(default_factory=dict)
+    redis_configs: Sequence[Object] = ()
     unread: Sequence[tuple[str, str]] = ()
 
     def events_of(self, kind: str, namespace: str, name: str) -> list[Object]:

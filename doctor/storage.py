@@ -67,7 +67,8 @@ def _pending(snapshot: Snapshot, claim: Object) -> Iterator[Finding]:
         return
     else:
         problem = f"no volume has been made for it{said}"
-        remedy = "look at the storage class's provisioner: its pods, its quota, its zone"
+        made_by = (classes.get(wanted or "") or {}).get("provisioner", "of the default class")
+        remedy = f"look at the provisioner {made_by}: its pods, its quota, its zone"
     yield Finding("error", "volume-pending", where, problem, remedy)
 
 

@@ -16,7 +16,8 @@ _CAUSES: Final = (
         re.compile(r"too many open files|inotify|fsnotify", re.I),
         "inotify",
         "the node's limits of inotify are used up; on it (in minikube: `minikube ssh`) run: "
-        "sudo sysctl fs.inotify.max_user_instances=2280 fs.inotify.max_user_watches=1255360",
+        "sudo sysctl fs.inotify.max_user_instances=2280 fs.inotify.max_user_watches=1255360; "
+        "where no watcher failed, raise the program's own limit of open files",
     ),
     (
         re.compile(r"no space left on device|disk quota exceeded", re.I),
@@ -83,6 +84,11 @@ def pulling(message: str) -> str:
         return "the registry refuses: give the pod's ServiceAccount an imagePullSecret for it"
     if "too many requests" in low or "429" in low or "rate limit" in low:
         return "the registry limits how often it is asked: sign in to it, or mirror the image"
+    if "http response to https" in low or "not look like a tls handshake" in low:
+        return (
+            "the registry speaks HTTP without TLS: give it a certificate, or have the node's "
+            "container runtime trust it so"
+        )
     if "x509" in low or "certificate" in low:
         return "the node does not trust the registry's certificate: install its authority there"
     if any(word in low for word in ("timeout", "no such host", "refused", "unreachable", "dial")):

@@ -222,7 +222,10 @@ def test_a_volume_that_nobody_makes(ward, monkeypatch):
 
 
 def test_redis_without_a_majority_of_sentinels(ward):
-    labels = {"app.kubernetes.io/part-of": "redis"}
+    labels = {
+        "app.kubernetes.io/part-of": "redis",
+        "app.kubernetes.io/component": "redis-sentinel",
+    }
     # No pod of it comes: the quota of the namespace has no place for one.
     quota = {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
     pod = {"metadata": {"labels": labels}, "spec": POD["spec"]}

@@ -61,6 +61,7 @@ def test_a_healthy_platform():
         ("429 Too Many Requests", "image-pull", "limits how often"),
         ("dial tcp: lookup registry: no such host", "image-pull", "network, DNS and proxy"),
         ("x509: certificate signed by unknown authority", "image-pull", "authority"),
+        ("tls: first record does not look like a TLS handshake", "image-pull", "without TLS"),
         (
             "no match for platform in manifest: not found",
             "image-architecture",
@@ -380,7 +381,9 @@ def test_certificates_of_cert_manager():
 
 
 def part(name, wanted, ready, labels=None):
-    labels = {"app.kubernetes.io/part-of": "redis"} if labels is None else labels
+    component = name.partition("-shard-")[0]
+    own = {"app.kubernetes.io/part-of": "redis", "app.kubernetes.io/component": component}
+    labels = own if labels is None else labels
     return {
         "metadata": metadata(name, "redis", labels=labels),
         "spec": {"replicas": wanted},
@@ -406,6 +409,59 @@ def test_redis(servers, sentinels, proxies, codes):
         deployments=[part("redis-proxy", 2, proxies)],
     )
     assert [one.code for one in found] == codes
+
+
+@pytest.mark.parametrize(
+    ("ready", "required", "code"),
+    [
+        (3, 2, []),
+        (2, 2, ["redis-no-writes"]),
+        (2, 1, ["redis-degraded"]),
+        (1, 1, ["redis-no-writes"]),
+        (1, 0, ["redis-degraded"]),
+    ],
+)
+def test_a_master_that_refuses_writes(ready, required, code):
+    text = f"port 0\nmin-replicas-to-write {required}\nmin-replicas-max-lag 3\n"
+    config = {"metadata": metadata("redis-config", "redis"), "data": {"redis.conf": text}}
+    elsewhere = {"metadata": metadata("redis-config", "other"), "data": {}}
+    found = of(stateful_sets=[part("redis", 3, ready)], redis_configs=[elsewhere, config])
+    assert [one.code for one in found] == code
+
+
+@pytest.mark.parametrize(
+    ("ready", "code", "words"),
+    [
+        (2, [], ""),
+        (1, ["redis-degraded"], "1 of 2 Redis are ready"),
+        (0, ["redis-down"], "no client reaches the keys of this shard"),
+    ],
+)
+def test_a_shard(ready, code, words):
+    sets = [part(f"redis-shard-{number}", 2, 2) for number in range(2)]
+    found = of(stateful_sets=[*sets, part("redis-shard-2", 2, ready)])
+    assert [one.code for one in found] == code
+    for one in found:
+        assert one.where == "StatefulSet redis/redis-shard-2"
+        assert words in one.problem
+
+
+def test_a_shard_has_no_sentinel_that_could_tell():
+    proxies = [part("redis-proxy", 1, 0)]
+    found = of(stateful_sets=[part("redis-shard-0", 2, 1)], deployments=proxies)
+    assert [one.code for one in found] == ["redis-unreachable", "redis-degraded"]
+
+
+def test_what_is_scaled_to_none():
+    sets = [part("redis", 0, 0), part("redis-sentinel", 0, 0)]
+    found = of(stateful_sets=sets, deployments=[part("redis-proxy", 0, 0)])
+    assert {one.code for one in found} == {"redis-down", "redis-no-majority", "redis-unreachable"}
+    assert all("it is scaled to 0" in one.problem for one in found)
+    assert {one.remedy.partition(" --")[0] for one in found} == {
+        "kubectl scale -n redis statefulset redis",
+        "kubectl scale -n redis statefulset redis-sentinel",
+        "kubectl scale -n redis deployment redis-proxy",
+    }
 
 
 def test_another_redis_is_not_ours():
