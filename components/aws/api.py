@@ -77,6 +77,7 @@ class Apis(pulumi.ComponentResource):
         rule = SecurityGroupEgressRule(
             f"{name}-link",
             security_group_id=group.id,
+            description="The listener that integrations name",
             referenced_security_group_id=balancer,
             ip_protocol="tcp",
             from_port=int(HTTPS),

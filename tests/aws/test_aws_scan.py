@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.aws.moto_mocks import ACCOUNT, Aws
 from tests.aws.platform import GATEWAY, run_platform
 from tests.aws.store_rules import violations
 
+ROUTES = Path(__file__).parents[1] / "support" / "gateway_aws_routes.yaml"
 ADMIN = f"arn:aws:iam::{ACCOUNT}:role/admin"
 REDIS = {"redisProvider": "aws", "redisTopology": "replicated"}
 STACKS: Mapping[str, Mapping[str, Any]] = {
@@ -42,12 +44,27 @@ STACKS: Mapping[str, Mapping[str, Any]] = {
         "eksSpotTypes": ["m6i.2xlarge"],
         "eksGpuTypes": ["g5.xlarge"],
     },
-    "shards": {**REDIS, "redisTopology": "sharded", "redisEngine": "redis"},
+    "shards": {
+        **REDIS,
+        **GATEWAY,
+        "redisTopology": "sharded",
+        "redisEngine": "redis",
+        "gatewayHost": "ml.example.com",
+        "gatewayRoutes": str(ROUTES),
+        "awsDomain": "ml.example.com",
+        "awsHostedZone": "example.com",
+        "awsApiHosts": ["models.example.com"],
+    },
     "regions": {**REDIS, "redisTopology": "active-active", "awsProtect": False},
 }
 """Settings of the stacks, over those of Pulumi.aws.yaml."""
 UNJUDGED = {
     "aws_acm_certificate_validation",
+    "aws_apigatewayv2_api_mapping",
+    "aws_apigatewayv2_authorizer",
+    "aws_apigatewayv2_domain_name",
+    "aws_apigatewayv2_integration",
+    "aws_apigatewayv2_vpc_link",
     "aws_budgets_budget",
     "aws_cognito_user",
     "aws_cognito_user_pool",
@@ -73,7 +90,6 @@ UNJUDGED = {
     "aws_memorydb_subnet_group",
     "aws_memorydb_user",
     "aws_nat_gateway",
-    "aws_route53_record",
     "aws_route_table_association",
     "aws_vpc_endpoint",
 }
@@ -102,6 +118,8 @@ ADMINISTRATOR = '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "
 CACHE, MEMORYDB = "aws_elasticache_replication_group.redis", "aws_memorydb_cluster.redis"
 FILES = "aws_efs_file_system.files"
 RULE = "aws_vpc_security_group_ingress_rule.redis-nodes"
+TOKENS = "aws_apigatewayv2_route.api-models_example_com_ANY__churn"
+STAGE = "aws_apigatewayv2_stage.api-models_example_com"
 ROLE_POLICY = "aws_iam_role_policy.ml-platform-cluster-autoscaler-scale"
 EKS, DATA = "aws_eks_cluster.cluster", "aws_kms_key.ml-platform-data"
 LOGS = "aws_cloudwatch_log_group.cluster-logs"
@@ -121,6 +139,8 @@ HARMS: Mapping[str, Harm] = {
     "files-key": Harm("everything", FILES, "CKV_AWS_184", sets(kms_key_id=None)),
     "logs-key": Harm("plain", LOGS, "CKV_AWS_158", sets(kms_key_id=None)),
     "key-rotation": Harm("plain", DATA, "CKV_AWS_7", sets(enable_key_rotation=False)),
+    "api-tokens": Harm("shards", TOKENS, "CKV_AWS_309", sets(authorization_type="NONE")),
+    "api-logs": Harm("shards", STAGE, "CKV_AWS_76", sets(access_log_settings=[])),
     "secrets": Harm("plain", EKS, "CKV_AWS_58", sets(encryption_config=[])),
     "group-opened": Harm("everything", RULE, "CKV_AWS_260", sets(**EVERYBODY, **ALL_PORTS)),
     "ssh-opened": Harm(
