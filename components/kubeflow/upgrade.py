@@ -34,6 +34,7 @@ class Release:
     """A release with a stack's settings.
 
     `plain` are its objects without patches and transforms, `bodies` those that would be applied.
+    `missing` are chosen components that it lacks; `refused` says why none can be chosen of it.
     `touched` are the transforms, by their place, that change or drop something.
     """
 
@@ -42,6 +43,7 @@ class Release:
     plain: Sequence[Object]
     components: Mapping[Ref, str]
     missing: Sequence[str]
+    refused: str
     touched: frozenset[int]
 
 
@@ -52,8 +54,10 @@ def target_of(text: str, given: source.SourceSpec) -> source.SourceSpec:
         SourceError: it is written as a folder, and there is none.
     """
     path = Path(text).expanduser()
-    if path.is_dir() or text.startswith((".", "/", "~")):
+    if path.is_dir():
         return replace(given, path=path.resolve(), ref="")
+    if text.startswith((".", "/", "~")):
+        raise source.SourceError(f"--to is {text}, which is no folder")
     return replace(given, path=None, ref=text)
 
 
@@ -80,7 +84,7 @@ def compared(
     parts = {name: render.targets(patch) for name, patch in zip(names, args.patches, strict=True)}
     old = _release(args, args.source, args.patches, progress)
     new = _release(args, to, [], progress)
-    settings = _components_missing(old, new)
+    settings = _components_unfit(args, old, new)
     patches = releases.unmatched_patches(parts, old.plain, new.plain)
     settings += patches
     # kustomize gives nothing at all where one patch has no object.
@@ -146,23 +150,32 @@ def _release(
     progress: Progress,
 ) -> Release:
     found = source.resolve(spec, args.cache_dir, args.lock_file, progress)
-    offered = catalog.read(found.root).components
-    chosen = [name for name in args.components if name in offered]
+    offered = catalog.read(found.root)
+    chosen = [name for name in args.components if name in offered.components]
     parts = render.by_component(found, args.kustomize, args.cache_dir, progress)
     if args.components:
-        names = {one.name for one in catalog.select(catalog.read(found.root), chosen).components}
-        parts = {name: bodies for name, bodies in parts.items() if name in names}
-    rendered = render.render(
-        found, chosen, patches, args.kustomize, args.cache_dir, progress=progress
-    )
+        # No name at all would be the whole platform.
+        choice = catalog.select(replace(offered, extras=()), chosen).components if chosen else ()
+        parts = {one.name: parts[one.name] for one in choice}
+    plain = [body for part in parts.values() for body in part]
+    rendered, refused = plain, ""
+    try:
+        if chosen or not args.components:
+            rendered = render.render(
+                found, chosen, patches, args.kustomize, args.cache_dir, progress=progress
+            )
+    except catalog.CatalogError as error:
+        # Some can't be chosen of it; what goes is told all the same.
+        refused = str(error)
     bodies, touched = _transformed(rendered, args.transforms)
-    kinds = Kinds(body for part in parts.values() for body in part)
+    kinds = Kinds(plain)
     return Release(
         str(spec.path or spec.ref),
         normalise(bodies),
-        [body for part in parts.values() for body in part],
+        plain,
         {kinds.ref(body): name for name, part in parts.items() for body in part},
-        [name for name in args.components if name not in offered],
+        [name for name in args.components if name not in offered.components],
+        refused,
         touched,
     )
 
@@ -175,9 +188,8 @@ def _transformed(
     for index, transform in enumerate(transforms):
         after = []
         for body in result:
-            before = deepcopy(body)
-            changed = transform(body)
-            if changed != before:
+            changed = transform(deepcopy(body))
+            if changed != body:
                 touched.add(index)
             if changed is not None:
                 after.append(changed)
@@ -185,8 +197,12 @@ def _transformed(
     return result, frozenset(touched)
 
 
-def _components_missing(old: Release, new: Release) -> list[Misfit]:
-    return [
+def _components_unfit(args: KubeflowArgs, old: Release, new: Release) -> list[Misfit]:
+    if old.refused:
+        raise catalog.CatalogError(old.refused)
+    chosen = ", ".join(args.components)
+    whole = [Misfit("kubeflowComponents", chosen, new.refused, True)] if new.refused else []
+    return whole + [
         Misfit("kubeflowComponents", name, "the new release has no such component", True)
         for name in new.missing
         if name not in old.missing
