@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from components.gateway.aws import Public
     from components.gateway.component import Gateway, GatewayArgs
     from components.gateway.create import Wishes
+    from components.gateway.rendering import Front
 
 LOCK_FILE = ROOT / "kubeflow.lock.json"
 GATEWAY_LOCK_FILE = ROOT / "gateway.lock.json"
@@ -181,7 +182,9 @@ def gateway_of(
     from components.gateway.component import Gateway
 
     gateway = Gateway("gateway", cluster, args, kubeflow.objects, kubeflow.resources, redis)
-    if cluster.capabilities.load_balancer:
+    if cluster.capabilities.fronted and gateway.backend:
+        cluster.front(gateway.backend)
+    elif cluster.capabilities.load_balancer:
         cluster.announce(gateway.address)
     if args.apis:
         cluster.publish(args.apis, gateway.service)
@@ -218,6 +221,7 @@ def _wishes(settings: Settings) -> Wishes | None:
         redis_service=redis.topology if redis and settings.redis_provider == "aws" else "",
         replicas=settings.gateway_replicas or (1 if one_node else 2),
         monitors=settings.gateway_monitors,
+        front=_front(settings),
         timeout_minutes=settings.timeout_minutes,
         sign_in_host=sign_in.host if sign_in else "",
         public=_public(settings),
@@ -232,3 +236,14 @@ def _public(settings: Settings) -> Public | None:
     from components.gateway.aws import Public
 
     return Public(stack[0].api_hosts, stack[0].link_cidrs)
+
+
+def _front(settings: Settings) -> Front | None:
+    """What clients come to the gateway by, if they don't come by themselves."""
+    stack = settings.aws()
+    if stack is None or not stack[0].front:
+        return None
+    from components.aws.shape import CLIENT_HEADER
+    from components.gateway.rendering import Front
+
+    return Front(stack[0].front, CLIENT_HEADER)

@@ -131,7 +131,7 @@ class Settings(BaseModel):
     aws_hosted_zone: str = ""
     """eks: zone of Route 53 that awsDomain is in."""
     aws_entry_cidrs: tuple[str, ...] = ()
-    """eks: networks that may reach load balancers; empty for awsVpcCidr, if they are internal."""
+    """eks: networks that may reach the entry; empty for awsVpcCidr, if the entry is internal."""
     aws_sign_in: Literal["dex", "cognito"] = "dex"
     """eks: who has the users: dex (as signIn says), or cognito, a user pool that Dex asks."""
     aws_sign_in_mfa: Literal["off", "optional", "required"] = "optional"
@@ -150,6 +150,10 @@ class Settings(BaseModel):
     """eks: whether that RDS has a copy in another zone, which takes over."""
     aws_database_storage: int = 20
     """eks: storage of that RDS in GiB, to begin with; it may grow to five times as much."""
+    aws_edge: Literal["none", "cloudfront"] = "none"
+    """eks: what is before the entry: none, or cloudfront with AWS WAF, for awsEntryCidrs."""
+    aws_edge_rate: int = 10000
+    """eks: requests of one address in 5 minutes, above which awsEdge refuses it."""
     aws_protect: bool = True
     """eks: whether what holds data is kept from deletion: false, and an `up`, before `destroy`."""
     aws_preflight: bool = True

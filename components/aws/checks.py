@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from components.aws import cost, preflight
+from components.aws import cost, firewall, preflight
 from components.aws.network import ENDPOINTS
 from components.aws.permissions import ANY_ACCOUNT, Place, permissions
 from components.aws.shape import Aws, Eks
@@ -32,6 +32,8 @@ def place(aws: Aws, eks: Eks, account: str, redis: Managed | None) -> Place:
         parts.add("cognito")
     if aws.api_hosts:
         parts.add("api")
+    if aws.front:
+        parts.add("edge")
     if aws.budget:
         parts.add("budget")
     return Place(aws.region, account, eks.name, aws.partition, frozenset(parts))
@@ -87,7 +89,8 @@ def stack(aws: Aws, eks: Eks, redis: Managed | None) -> cost.Stack:
         nat_gateways=_gateways(aws),
         interface_endpoints=len(ENDPOINTS) * zones,
         public_addresses=_gateways(aws) + (aws.zones if aws.entry == "internet" else 0),
-        load_balancers=1,
+        load_balancers=0 if aws.front else 1,
+        edge_rules=len(firewall.rules(aws.edge_rate, aws.limited)) if aws.front else 0,
         redis=bought,
         keys=_KEYS,
         shared_files=aws.efs,

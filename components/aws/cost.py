@@ -93,6 +93,7 @@ class Stack:
     """What is paid for.
 
     `interface_endpoints` counts each endpoint in each of its zones; `public_addresses` are IPv4;
+    `edge_rules` are WAF's, 0 without CloudFront in front;
     sizes are GiB, `logs_gb` is a month's. `shared_files` are there, in a size that nobody knows;
     `by_use` names what else is paid so.
     """
@@ -104,6 +105,7 @@ class Stack:
     interface_endpoints: int = 0
     public_addresses: int = 0
     load_balancers: int = 0
+    edge_rules: int = 0
     volumes_gib: int = 0
     files_gib: int = 0
     shared_files: bool = False
@@ -202,6 +204,8 @@ def estimate(stack: Stack, table: Prices | None = None) -> Estimate:
         not_counted.append(
             "Amazon API Gateway: requests, its logs, and their traffic through the load balancer"
         )
+    if stack.edge_rules:
+        not_counted.append("CloudFront and what WAF looks at: both by the request")
     if any(nodes.spot for nodes in stack.nodes):
         not_counted.append("what spot saves: its nodes are counted at the on-demand price")
     if stack.user_pool:
@@ -269,6 +273,10 @@ def _items(stack: Stack) -> Iterator[tuple[str, str, float]]:
     yield "vpc/interface-endpoint", "interface endpoints, each zone", stack.interface_endpoints
     yield "vpc/public-ipv4", "public IPv4 addresses", stack.public_addresses
     yield "elb/network", "network load balancers", stack.load_balancers
+    if stack.edge_rules:
+        yield "elb/application", "application load balancers", 1
+        yield "waf/web-acl", "web ACLs of WAF", 1
+        yield "waf/rule", "rules of WAF", stack.edge_rules
     if database := stack.database:
         # A standby costs what the database does.
         copies = 2 if database.multi_az else 1

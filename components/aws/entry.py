@@ -2,13 +2,14 @@
 
 A Network Load Balancer, made by the AWS Load Balancer Controller from the Service's annotations:
 https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/service/annotations/
-AWS WAF can't be attached to one, only to what speaks HTTP (docs/aws.md); AWS Shield Standard covers
-it by itself.
+AWS WAF can't be attached to one, only to what speaks HTTP: with `awsEdge` there is another entry,
+that of components/aws/edge.py. AWS Shield Standard covers both by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pulumi
 from pulumi_aws.acm.certificate import Certificate
@@ -44,19 +45,41 @@ class Name(pulumi.ComponentResource):
             private_zone=False,
             opts=pulumi.InvokeOutputOptions(provider=site.provider),
         ).zone_id
-        self.certificate_arn = certificate(name, site.aws.domain, self.zone, self._child)
+        asked = _asked(name, site.aws.domain, self._child)
+        self._proof = _proof(name, asked, self.zone, self._child)
+        self.certificate_arn = _issued(name, asked, self._proof, self._child)
         self.register_outputs({})
+
+    def certificate_in(self, region: str) -> pulumi.Output[str]:
+        """The ARN of the name's certificate in another region, once it is issued.
+
+        The record that proves one proves all of the account's:
+        https://docs.aws.amazon.com/acm/latest/userguide/dns-validation.html
+        """
+        if region == self._site.aws.region:
+            return self.certificate_arn
+        name = f"{self._name}-{region}"
+        asked = _asked(name, self._site.aws.domain, self._child, region)
+        return _issued(name, asked, self._proof, self._child, region)
 
     def lead_to(self, address: pulumi.Output[str]) -> None:
         """Make the name an alias of a load balancer's host."""
+        self._record(type="CNAME", records=[address], ttl=_RECORD_SECONDS)
+
+    def alias(self, host: pulumi.Output[str], zone: pulumi.Output[str]) -> None:
+        """Make the name one for a host of AWS, whose records are in AWS's own `zone`."""
+        self._record(
+            type="A", aliases=[{"name": host, "zone_id": zone, "evaluate_target_health": False}]
+        )
+
+    def _record(self, **to: Any) -> None:  # noqa: ANN401
         Record(
             self._name,
             zone_id=self.zone,
             name=self._site.aws.domain,
-            type="CNAME",
-            records=[address],
-            ttl=_RECORD_SECONDS,
-            opts=self._child,
+            **to,
+            # A name has no CNAME beside another record: one goes before the other comes.
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
 
 
@@ -64,15 +87,29 @@ def certificate(
     name: str, domain: str, zone: pulumi.Input[str], opts: pulumi.ResourceOptions
 ) -> pulumi.Output[str]:
     """The ARN of a certificate of ACM for a name, once a record in `zone` has proven it."""
-    asked = Certificate(
+    asked = _asked(name, domain, opts)
+    return _issued(name, asked, _proof(name, asked, zone, opts), opts)
+
+
+def _asked(
+    name: str, domain: str, opts: pulumi.ResourceOptions, region: str | None = None
+) -> Certificate:
+    """A certificate that is asked for, by default in the provider's region."""
+    return Certificate(
         name,
         domain_name=domain,
         validation_method="DNS",
         tags={"Name": domain},
+        region=region,
         opts=opts,
     )
+
+
+def _proof(
+    name: str, asked: Certificate, zone: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> Record:
     proof = asked.domain_validation_options[0]
-    record = Record(
+    return Record(
         f"{name}-validation",
         zone_id=zone,
         name=proof.resource_record_name,
@@ -83,10 +120,20 @@ def certificate(
         allow_overwrite=True,
         opts=opts,
     )
+
+
+def _issued(
+    name: str,
+    asked: Certificate,
+    proof: Record,
+    opts: pulumi.ResourceOptions,
+    region: str | None = None,
+) -> pulumi.Output[str]:
     issued = CertificateValidation(
         f"{name}-issued",
         certificate_arn=asked.arn,
-        validation_record_fqdns=[record.fqdn],
+        validation_record_fqdns=[proof.fqdn],
+        region=region,
         opts=opts,
     )
     arn: pulumi.Output[str] = issued.certificate_arn
@@ -124,7 +171,8 @@ def balancer_annotations(
 
 def allowed(aws: Aws) -> Sequence[str]:
     """Networks that may reach the entry; none where only the VPC that is there knows its own."""
-    if aws.entry_cidrs:
+    # With an edge they are those who may come to that; the rest is for the network alone.
+    if aws.entry_cidrs and not aws.front:
         return (*aws.entry_cidrs, *aws.link_cidrs)
     return () if aws.vpc else (aws.vpc_cidr,)
 

@@ -173,6 +173,31 @@ PARTS: Final[Mapping[str, Mapping[str, str]]] = {
         "CreateLogGroup DeleteLogGroup PutRetentionPolicy AssociateKmsKey TagResource "
         "ListTagsForResource",
     },
+    "edge": {
+        # Of CloudFront, which has no region, and of WAF for it, which is in us-east-1.
+        "cloudfront *": "CreateVpcOrigin GetVpcOrigin UpdateVpcOrigin DeleteVpcOrigin "
+        "CreateDistribution CreateDistributionWithTags GetDistribution GetDistributionConfig "
+        "UpdateDistribution DeleteDistribution CreateFunction DescribeFunction GetFunction "
+        "UpdateFunction PublishFunction DeleteFunction ListTagsForResource TagResource",
+        "wafv2 arn:{partition}:wafv2:us-east-1:{account}:global/*/{name}-{region}*/*": ""
+        "CreateWebACL GetWebACL UpdateWebACL DeleteWebACL CreateIPSet GetIPSet UpdateIPSet "
+        "DeleteIPSet PutLoggingConfiguration GetLoggingConfiguration DeleteLoggingConfiguration "
+        "ListTagsForResource TagResource",
+        "wafv2 arn:{partition}:wafv2:us-east-1:{account}:global/managedruleset/*/*": ""
+        "CreateWebACL UpdateWebACL",
+        "logs arn:{partition}:logs:us-east-1:{account}:log-group:aws-waf-logs-{name}-{region}": ""
+        "CreateLogGroup DeleteLogGroup PutRetentionPolicy TagResource ListTagsForResource",
+        # WAF asks in the name of whoever turns its log on.
+        "logs *": "CreateLogDelivery DeleteLogDelivery PutResourcePolicy DescribeResourcePolicies",
+        "elasticloadbalancing *": "CreateLoadBalancer DeleteLoadBalancer "
+        "ModifyLoadBalancerAttributes SetSecurityGroups SetSubnets SetIpAddressType "
+        "DescribeLoadBalancers DescribeLoadBalancerAttributes CreateTargetGroup "
+        "DeleteTargetGroup ModifyTargetGroup ModifyTargetGroupAttributes DescribeTargetGroups "
+        "DescribeTargetGroupAttributes CreateListener DeleteListener ModifyListener "
+        "DescribeListeners DescribeListenerAttributes ModifyListenerAttributes AddTags RemoveTags "
+        "DescribeTags",
+        "ec2 *": "DescribeManagedPrefixLists GetManagedPrefixListEntries",
+    },
     "budget": {
         "budgets arn:{partition}:budgets::{account}:budget/{name}-*": "ModifyBudget ViewBudget",
     },

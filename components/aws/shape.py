@@ -23,6 +23,12 @@ from components.problems import continued, told
 
 EVERYWHERE: Final = "0.0.0.0/0"
 """Every address of IPv4."""
+CLIENT_HEADER: Final = "True-Client-IP"
+"""In which the edge tells the client's address. It writes it anew, whatever the client sent; the
+usual X-Real-IP is one that CloudFront takes away, and X-Forwarded-For begins with what clients say.
+"""
+PRIVATE: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+"""What networks of their own are made of (RFC 1918, and RFC 6598, which EKS may give pods)."""
 GPU_LABEL: Final = "nvidia.com/gpu"
 """Taint and label of GPU nodes, and the resource that the device plugin offers."""
 
@@ -91,6 +97,9 @@ class Aws(_Model):
     """Whether a copy in another zone takes over."""
     database_storage: Annotated[int, Field(ge=20, le=13107)] = 20
     """GiB to begin with; RDS makes it up to five times as large."""
+    edge: Literal["none", "cloudfront"] = "none"
+    edge_rate: Annotated[int, Field(ge=10, le=2_000_000_000)] = 10_000
+    """Requests from one address in 5 minutes, above which the edge refuses it."""
     protect: bool = True
     """Whether what holds data is kept from being deleted."""
     preflight: bool = True
@@ -108,6 +117,22 @@ class Aws(_Model):
     def tag_map(self) -> dict[str, str]:
         """`tags`, parsed."""
         return {m["key"]: m["value"] for tag in self.tags if (m := _TAG.fullmatch(tag))}
+
+    @property
+    def front(self) -> tuple[str, ...]:
+        """The networks that the edge's load balancer comes to the gateway from; () without an edge.
+
+        Of an existing VPC the settings know no addresses. Nobody but that load balancer and the
+        cluster itself reaches the gateway's pods, by the security group of the nodes.
+        """
+        if self.edge == "none":
+            return ()
+        return PRIVATE if self.vpc else (self.vpc_cidr,)
+
+    @property
+    def limited(self) -> bool:
+        """Whether only some may reach an entry on the internet."""
+        return EVERYWHERE not in self.entry_cidrs
 
     @property
     def private_cidrs(self) -> tuple[str, ...]:
@@ -210,6 +235,7 @@ class Aws(_Model):
             *self._sign_in_problems(),
             *self._api_problems(),
             *self._database_problems(),
+            *self._edge_problems(),
         ]
         if bool(self.budget) != bool(self.budget_email):
             problems.append(
@@ -314,6 +340,45 @@ class Aws(_Model):
                 f"awsApiHosts has awsDomain {self.domain!r}, which leads to the load balancer; "
                 "give what is to be public a host of its own in gatewayRoutes"
             )
+        return problems
+
+    def _edge_problems(self) -> list[str]:
+        if self.edge == "none":
+            if self.edge_rate != Aws.model_fields["edge_rate"].default:
+                return [
+                    f"awsEdgeRate is {self.edge_rate}, but awsEdge is 'none'; set it to cloudfront"
+                ]
+            return []
+        problems = []
+        edge = f"awsEdge is {self.edge!r}"
+        if not self.domain:
+            problems.append(
+                f"{edge}, but awsDomain is empty: set it and awsHostedZone, for the name and the "
+                "certificate that CloudFront answers with"
+            )
+        if self.entry == "internet":
+            problems.append(
+                f"{edge}, and awsEntry is 'internet': CloudFront comes to an internal load "
+                "balancer; remove awsEntry"
+            )
+        elif not self.entry_cidrs:
+            problems.append(
+                f"{edge}, but awsEntryCidrs is empty: name who may come through it, "
+                f"[{EVERYWHERE!r}] for everybody"
+            )
+        for entry in self.entry_cidrs:
+            if any(_network(entry).subnet_of(_network(private)) for private in PRIVATE):
+                problems.append(
+                    f"{edge}, and awsEntryCidrs has {entry!r}: CloudFront sees public addresses "
+                    "only; name those that your network has on the internet"
+                )
+        if self.api_hosts:
+            problems.append(
+                f"{edge}, and awsApiHosts is set: API Gateway leads to a load balancer of the "
+                "gateway's Service, which has none behind CloudFront; remove one of them"
+            )
+        if self.partition != "aws":
+            problems.append(f"{edge}, but awsRegion is {self.region!r}, which has no CloudFront")
         return problems
 
 

@@ -55,6 +55,7 @@ class Capabilities:
         object_store: where namespaces may keep objects; None for nowhere but on the cluster.
         database: makes a MySQL outside of the cluster whose user has the given password; None for
             one on the cluster.
+        fronted: the gateway is led to by `front`, and needs no load balancer of its own.
     """
 
     load_balancer: bool
@@ -63,6 +64,21 @@ class Capabilities:
     balancer_annotations: Mapping[str, pulumi.Input[str]] = field(default_factory=dict)
     object_store: ObjectStore | None = None
     database: Callable[[pulumi.Input[str]], Database] | None = None
+    fronted: bool = False
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A Service that something outside of the cluster leads to.
+
+    `port` is the Service's, `target` that of its pods; both speak TLS. `resource` is the Service.
+    """
+
+    namespace: str
+    service: str
+    port: int
+    target: int
+    resource: pulumi.Resource
 
 
 @dataclass(frozen=True)
@@ -104,6 +120,9 @@ class Cluster(pulumi.ComponentResource):
         """
         hosts = ", ".join(api.host for api in apis)
         raise ClusterError(f"awsApiHosts has {hosts}, but the cluster is not eks; remove it")
+
+    def front(self, gateway: Backend) -> None:
+        """Lead clients to the gateway; only where the capabilities say `fronted`."""
 
     def _offer(
         self,

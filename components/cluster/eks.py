@@ -32,6 +32,7 @@ from components.aws.shape import NodeGroup
 from components.aws.site import Site
 from components.cluster.base import (
     EDITOR,
+    Backend,
     Balanced,
     Capabilities,
     Cluster,
@@ -169,6 +170,7 @@ class Eks(Cluster):
                 ),
                 object_store=args.artifacts.store if args.artifacts else None,
                 database=self._database if site.aws.database_type else None,
+                fronted=bool(site.aws.front),
             ),
             # A pod is given its role when it starts: roles come before all pods of the platform.
             needs=[released, *self._pods_with_artifacts()],
@@ -198,6 +200,26 @@ class Eks(Cluster):
             raise ClusterError("awsApiHosts is set, but awsDomain is empty; set it")
         found = ApisArgs(args.site, args.subnets, args.data_key, args.name, service, apis)
         Apis("api", found, args.site.options())
+
+    def front(self, gateway: Backend) -> None:
+        """Lead CloudFront, and by it clients, to the gateway.
+
+        Raises:
+            ValueError: the platform has no name.
+        """
+        args = self._args
+        if args.name is None:
+            raise ValueError("an edge needs a name")
+        # Its part of the SDK is large: other stacks do not pay for it.
+        from components.aws.edge import Edge, EdgeArgs
+
+        Edge(
+            "edge",
+            EdgeArgs(
+                args.site, args.subnets, args.name, self.security_group, gateway, self.provider
+            ),
+            args.site.options(),
+        )
 
     @property
     def _identifier(self) -> str:

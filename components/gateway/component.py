@@ -9,19 +9,19 @@ import importlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pulumi
 
-from components.cluster.base import Balanced, Cluster
+from components.cluster.base import Backend, Balanced, Cluster
 from components.gateway import access, credentials, install, tls
 from components.gateway.aws import Api
 from components.gateway.errors import GatewayError
 from components.gateway.features import Implementation, Lacking
 from components.gateway.nginx_global import CONFIG_MAP
-from components.gateway.rendering import AWAITED, Layer, Pods, Target
+from components.gateway.rendering import AWAITED, Front, Layer, Pods, Target
 from components.gateway.routes import Gateway as Routes
-from components.gateway.routes import HttpListener, TcpListener
+from components.gateway.routes import HttpListener, HttpsListener, TcpListener
 from components.gateway.workloads import (
     NAMES,
     Names,
@@ -51,7 +51,7 @@ class GatewayArgs:
 
     `host` is the one that `url` names, "" for the first of the routes. `monitors` are namespaces
     whose pods may read metrics. `redis`, `pods` and `trusted` are those of `Target`; `apis` are
-    before the gateway.
+    before the gateway. `front` is the proxy that clients come by, None if they come by themselves.
     `timeout_minutes` is how long one object may take to become ready.
     """
 
@@ -62,6 +62,7 @@ class GatewayArgs:
     monitors: tuple[str, ...] = ()
     redis: str = ""
     pods: Mapping[str, Pods] = field(default_factory=dict)
+    front: Front | None = None
     timeout_minutes: int = 30
     trusted: tuple[str, ...] = ()
     apis: tuple[Api, ...] = ()
@@ -159,8 +160,7 @@ def _installation(
         credentials=credentials.names(routes, implementation),
         redis=args.redis,
         redis_secret=credentials.REDIS,
-        # Nobody but the layer before may connect.
-        trusted=("0.0.0.0/0", "::/0") if before else args.trusted,
+        **_trust(args, before),
         proxy_protocol=before == "balancer",
         load_balancers=load_balancer,
         name=settings_name("gateway", layer),
@@ -188,6 +188,16 @@ def _installation(
     ]
 
 
+def _trust(args: GatewayArgs, before: Layer | Literal[""]) -> dict[str, Any]:
+    """Whose word a layer takes for the client's address: of the layer before, or of the front."""
+    if before:
+        # Nobody but the layer before may connect.
+        return {"trusted": ("0.0.0.0/0", "::/0")}
+    if args.front:
+        return {"trusted": args.front.networks, "client_header": args.front.header}
+    return {"trusted": args.trusted}
+
+
 class Gateway(pulumi.ComponentResource):
     """The gateway: every object a resource of its own, in the order that the API server needs.
 
@@ -201,6 +211,8 @@ class Gateway(pulumi.ComponentResource):
     """Host name or IP address that the cluster's load balancer gave; "" without one."""
     service: Balanced
     """What clients come to."""
+    backend: Backend | None
+    """Where clients' TLS arrives; None if the routes listen to none."""
     port_forward: str
     """The command that brings the gateway to this machine, at the port of `url`."""
     ca_certificate: pulumi.Output[str]
@@ -222,7 +234,7 @@ class Gateway(pulumi.ComponentResource):
     ) -> None:
         super().__init__("mlplatform:gateway:Gateway", name, None, opts)
         names, implementation = args.names, args.install.implementation
-        balanced = cluster.capabilities.load_balancer
+        balanced = cluster.capabilities.load_balancer and not args.front
         wanted = access.wanted(args.routes)
         generated = GatewayAccess(
             f"{name}-access",
@@ -274,7 +286,8 @@ class Gateway(pulumi.ComponentResource):
         self.address = pulumi.Output.from_input("")
         if balanced:
             self.address = service.status.apply(_address)
-        self.url = _url(args, balanced)
+        self.backend = _backend(args, service)
+        self.url = _url(args, balanced or bool(args.front))
         self._apis = [f"https://{api.host}" for api in args.apis]
         self.port_forward = port_forward_command(names)
         self.register_outputs(self.outputs)
@@ -393,6 +406,14 @@ def _ports(args: GatewayArgs, layer: Layer) -> tuple[Port, ...]:
     if layer in ("proxy", "gateway") and not any(port.target == names.http for port in found):
         found.append(Port("http", 80, names.http))
     return tuple({port.number: port for port in found}.values())
+
+
+def _backend(args: GatewayArgs, service: pulumi.Resource) -> Backend | None:
+    names = args.names
+    for listener in args.routes.listeners:
+        if isinstance(listener, HttpsListener):
+            return Backend(names.namespace, names.service, listener.port, names.https, service)
+    return None
 
 
 def _url(args: GatewayArgs, balanced: bool) -> str:

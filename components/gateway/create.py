@@ -11,7 +11,7 @@ from components.gateway import aws, routes, tls
 from components.gateway.component import GatewayArgs
 from components.gateway.errors import GatewayError
 from components.gateway.install import InstallArgs
-from components.gateway.rendering import AWAITED, Pods
+from components.gateway.rendering import AWAITED, Front, Pods
 from components.gateway.workloads import NAMES
 from components.kubeflow.objects import CRD_KIND, Object
 from components.redis import names as redis_names
@@ -29,7 +29,8 @@ class Wishes:
     """What the settings say of the gateway, by their names without the first word.
 
     `routes` is the content of the file, `redis` the `namespace` of Redis in the cluster, "" without
-    one; `redis_service` the topology of Redis at a service, "" without one.
+    one; `redis_service` the topology of Redis at a service, "" without one, `front` the
+    proxy that clients come by, if there is one.
     """
 
     install: InstallArgs
@@ -42,6 +43,7 @@ class Wishes:
     redis_service: str = ""
     replicas: int = 2
     monitors: tuple[str, ...] = ()
+    front: Front | None = None
     timeout_minutes: int = 30
     sign_in_host: str = ""
     """The one host at which a provider has people sign in; "" where Dex does, at any."""
@@ -115,6 +117,8 @@ def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
             f"gateway is {wishes.install.implementation!r}, but there is nothing to route: name a "
             "file by gatewayRoutes, or add istio-ingressgateway to kubeflowComponents"
         )
+    if wishes.front:
+        _check_front(model)
     public = wishes.public
     apis = aws.render(model, public) if public else ()
     return GatewayArgs(
@@ -125,6 +129,7 @@ def arguments(wishes: Wishes, others: Sequence[Object]) -> GatewayArgs:
         monitors=wishes.monitors,
         redis=_endpoint(wishes),
         pods=_pods(model, others),
+        front=wishes.front,
         timeout_minutes=wishes.timeout_minutes,
         trusted=public.networks if public else (),
         apis=apis,
@@ -139,6 +144,36 @@ def _sign_in_hosts(model: routes.Gateway) -> set[str]:
         for host in route.hosts
         if any(isinstance(policy, routes.Oidc) for policy in model.policies_of(route, host))
     }
+
+
+def _check_front(model: routes.Gateway) -> None:
+    """What is in front speaks HTTP over TLS, with one layer of the gateway.
+
+    Raises:
+        GatewayError: a line for everything that it can't lead to.
+    """
+    front = "awsEdge is set, and CloudFront leads to the gateway by HTTPS alone"
+    problems = [
+        f"{front}: nothing reaches the listener {one.name!r} of TCP at {one.port}; remove it, or "
+        "set awsEdge to none"
+        for one in model.listeners
+        if isinstance(one, routes.TcpListener)
+    ]
+    problems += [
+        f"{front}: Let's Encrypt can't prove {host.name}; let its tls be of the type ownCa, and "
+        "leave gatewayAcmeEmail empty: clients see the certificate of CloudFront"
+        for host in model.hosts
+        if host.tls and host.tls.type == "acme"
+    ]
+    if not any(isinstance(one, routes.HttpsListener) for one in model.listeners):
+        problems.append(f"{front}: add a listener of the protocol https")
+    if model.topology != "single":
+        problems.append(
+            f"topology is {model.topology!r}: its balancer passes on connections, and can't tell "
+            "who comes by CloudFront; set it to single, or awsEdge to none"
+        )
+    if problems:
+        raise GatewayError("\n".join(problems))
 
 
 def _routes_dashboard(wishes: Wishes, values: Mapping[str, Any], others: Sequence[Object]) -> bool:

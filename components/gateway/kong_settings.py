@@ -127,8 +127,9 @@ def _listening(gateway: Gateway, target: Target, http: int, https: int) -> dict[
         found["KONG_STREAM_LISTEN"] = ", ".join(f"0.0.0.0:{port}{behind}" for port in streams)
     if target.trusted:
         found["KONG_TRUSTED_IPS"] = ",".join(target.trusted)
-        # Written anew by every proxy. X-Forwarded-For begins with what the client made up.
-        found["KONG_REAL_IP_HEADER"] = "proxy_protocol" if target.proxy_protocol else "X-Real-IP"
+        # Not X-Forwarded-For, which begins with what the client made up.
+        header = "proxy_protocol" if target.proxy_protocol else target.client_header
+        found["KONG_REAL_IP_HEADER"] = header
     return found
 
 

@@ -113,8 +113,8 @@ def config_map(gateway: Gateway, target: Target) -> Object:
     if target.proxy_protocol:
         data |= {"proxy-protocol": "True", "real-ip-header": "proxy_protocol"}
     elif target.trusted:
-        # Written anew by every proxy. X-Forwarded-For begins with what the client made up.
-        data["real-ip-header"] = "X-Real-IP"
+        # Not X-Forwarded-For, which begins with what the client made up.
+        data["real-ip-header"] = target.client_header
     if target.trusted:
         data["set-real-ip-from"] = ",".join(sorted(target.trusted))
     return {

@@ -41,6 +41,15 @@ class Pods:
 
 
 @dataclass(frozen=True)
+class Front:
+    """A proxy of HTTP that all clients come by: its networks, and how it says who they are."""
+
+    networks: tuple[str, ...]
+    header: str
+    """It writes this header anew, whatever a client sent."""
+
+
+@dataclass(frozen=True)
 class Target:
     """Where the objects go, and what is already there.
 
@@ -65,7 +74,9 @@ class Target:
     oidc_service: str = "oauth2-proxy/oauth2-proxy"
     """namespace/name of the platform's oauth2-proxy, which Dex stands behind."""
     trusted: tuple[str, ...] = ()
-    """CIDRs of proxies in front, whose word for the client's address, X-Real-IP, is taken."""
+    """CIDRs of proxies in front, whose word for the client's address is taken."""
+    client_header: str = "X-Real-IP"
+    """In which they say it; each writes it anew, whatever was sent to it."""
     proxy_protocol: bool = False
     """Whether what is in front says the client's address by the PROXY protocol."""
     load_balancers: bool = False

@@ -213,6 +213,8 @@ def _permission(inputs: Inputs) -> dict[str, Any]:
         permission["IpRanges"] = [{"CidrIp": inputs["cidrIpv4"]}]
     if inputs.get("referencedSecurityGroupId"):
         permission["UserIdGroupPairs"] = [{"GroupId": inputs["referencedSecurityGroupId"]}]
+    if inputs.get("prefixListId"):
+        permission["PrefixListIds"] = [{"PrefixListId": inputs["prefixListId"]}]
     return permission
 
 

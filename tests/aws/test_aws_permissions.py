@@ -16,6 +16,9 @@ CREATES = {
     "aws:apigatewayv2/stage:Stage": "apigateway:POST logs:CreateLogDelivery logs:PutResourcePolicy",
     "aws:apigatewayv2/vpcLink:VpcLink": "apigateway:POST iam:CreateServiceLinkedRole",
     "aws:budgets/budget:Budget": "budgets:ModifyBudget",
+    "aws:cloudfront/distribution:Distribution": "cloudfront:CreateDistribution",
+    "aws:cloudfront/function:Function": "cloudfront:CreateFunction cloudfront:PublishFunction",
+    "aws:cloudfront/vpcOrigin:VpcOrigin": "cloudfront:CreateVpcOrigin iam:CreateServiceLinkedRole",
     "aws:cloudwatch/logGroup:LogGroup": "logs:CreateLogGroup logs:PutRetentionPolicy",
     "aws:cloudwatch/metricAlarm:MetricAlarm": "cloudwatch:PutMetricAlarm",
     "aws:cognito/user:User": "cognito-idp:AdminCreateUser cognito-idp:AdminGetUser",
@@ -61,6 +64,10 @@ CREATES = {
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": "iam:AttachRolePolicy",
     "aws:kms/alias:Alias": "kms:CreateAlias",
     "aws:kms/key:Key": "kms:CreateKey kms:EnableKeyRotation",
+    "aws:lb/listener:Listener": "elasticloadbalancing:CreateListener",
+    "aws:lb/loadBalancer:LoadBalancer": "elasticloadbalancing:CreateLoadBalancer "
+    "elasticloadbalancing:ModifyLoadBalancerAttributes",
+    "aws:lb/targetGroup:TargetGroup": "elasticloadbalancing:CreateTargetGroup",
     "aws:memorydb/acl:Acl": "memorydb:CreateACL",
     "aws:memorydb/cluster:Cluster": "memorydb:CreateCluster",
     "aws:memorydb/multiRegionCluster:MultiRegionCluster": "memorydb:CreateMultiRegionCluster",
@@ -82,6 +89,10 @@ CREATES = {
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": "ec2:AuthorizeSecurityGroupEgress",
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": ""
     "ec2:AuthorizeSecurityGroupIngress",
+    "aws:wafv2/ipSet:IpSet": "wafv2:CreateIPSet",
+    "aws:wafv2/webAcl:WebAcl": "wafv2:CreateWebACL",
+    "aws:wafv2/webAclLoggingConfiguration:WebAclLoggingConfiguration": ""
+    "wafv2:PutLoggingConfiguration logs:CreateLogDelivery",
 }
 """Actions that create a resource of a type."""
 

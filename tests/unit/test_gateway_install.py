@@ -1,5 +1,6 @@
 """What is installed of a gateway: its manifests, certificates and Secrets; what is routed."""
 
+import dataclasses
 import datetime
 import hashlib
 import re
@@ -9,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.gateway import access, create, credentials, images, install, tls
-from components.gateway.component import GatewayArgs
+from components.gateway.component import GatewayArgs, objects
 from components.gateway.create import Wishes
 from components.gateway.errors import GatewayError
 from components.gateway.install import InstallArgs
+from components.gateway.rendering import Front
 from components.gateway.routes import parse
 from components.gateway.workloads import NAMES, Port, Shape, image
 from components.kubeflow.source import SourceError
@@ -423,3 +426,33 @@ def test_redis_has_a_port_of_its_own_where_asked(args):
 def test_what_leads_nowhere_is_an_error(args, more, message):
     with pytest.raises(GatewayError, match=message):
         arguments(args, [], **more)
+
+
+FRONT = Front(("10.0.0.0/16",), "True-Client-IP")
+
+
+@pytest.mark.parametrize("implementation", ["nginx", "kong"])
+def test_a_proxy_in_front_says_who_the_client_is(args, implementation):
+    """Rates and lists of addresses go by it; without a proxy nobody's word is taken."""
+    found = create.arguments(
+        Wishes(args(implementation), {}, "kubeflow.localhost", front=FRONT), [INGRESS]
+    )
+    texts = [yaml.safe_dump(body) for body in objects(found, load_balancer=False)]
+    assert sum("True-Client-IP" in text for text in texts) == 1
+    [told] = [text for text in texts if "True-Client-IP" in text]
+    assert "10.0.0.0/16" in told
+    plain = objects(dataclasses.replace(found, front=None), load_balancer=False)
+    assert "True-Client-IP" not in yaml.safe_dump_all(plain)
+    assert "real-ip" not in yaml.safe_dump_all(plain) and "REAL_IP" not in yaml.safe_dump_all(plain)
+
+
+def test_what_a_proxy_in_front_does_not_lead_to_is_an_error(args):
+    http = [{"protocol": "http", "name": "http"}]
+    with pytest.raises(GatewayError, match="add a listener of the protocol https"):
+        arguments(args, [], front=FRONT, host="", routes=routes(listeners=http))
+    with pytest.raises(GatewayError, match="nothing reaches the listener 'redis' of TCP at 6390"):
+        arguments(args, [INGRESS], front=FRONT, redis="cache", redis_port=6390)
+    with pytest.raises(GatewayError, match="topology is 'chain': its balancer passes on"):
+        arguments(args, [INGRESS], front=FRONT, routes={"topology": "chain"})
+    with pytest.raises(GatewayError, match="Let's Encrypt can't prove kubeflow"):
+        arguments(args, [INGRESS], front=FRONT, acme_email="me@example.com")

@@ -612,6 +612,10 @@ def test_spans_go_to_a_collector_and_logs_nowhere() -> None:
         ({}, None),
         ({"proxy_protocol": True, "trusted": ("10.0.0.0/8",)}, "proxy_protocol"),
         ({"trusted": ("10.0.0.0/8",)}, "X-Real-IP"),
+        (
+            {"trusted": ("10.0.0.0/8",), "client_header": "True-Client-IP"},
+            "True-Client-IP",
+        ),
     ],
 )
 def test_whose_word_is_taken_for_the_clients_address(
