@@ -85,3 +85,6 @@ def test_the_name_leads_to_the_load_balancer_and_goes_before_it(internet) -> Non
     assert (record["Type"], record["ResourceRecords"]) == ("CNAME", [{"Value": HOST}])
     needed = Graph(ran.registered).needs(f"{RECORD}::name")
     assert "kubernetes:core/v1:Service::gateway" in needed
+    # Nothing of an edge, which was not asked for.
+    parts = ("aws:cloudfront/", "aws:wafv2/", "aws:lb/")
+    assert not [r for r in ran.registered if r.type.startswith(parts)]
