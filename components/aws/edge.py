@@ -166,6 +166,7 @@ class Edge(pulumi.ComponentResource):
         # internal load balancer is out of reach for what others have at CloudFront.
         SecurityGroupIngressRule(
             f"{name}-cloudfront",
+            description="From CloudFront",
             security_group_id=group.id,
             prefix_list_id=known.id,
             ip_protocol="tcp",
@@ -175,6 +176,7 @@ class Edge(pulumi.ComponentResource):
         )
         SecurityGroupEgressRule(
             f"{name}-gateway",
+            description="To the gateway's pods",
             security_group_id=group.id,
             referenced_security_group_id=args.nodes_group,
             ip_protocol="tcp",
@@ -184,6 +186,7 @@ class Edge(pulumi.ComponentResource):
         )
         SecurityGroupIngressRule(
             f"{name}-gateway",
+            description="From the edge to the gateway's pods",
             security_group_id=args.nodes_group,
             referenced_security_group_id=group.id,
             ip_protocol="tcp",

@@ -22,6 +22,7 @@ from tests.support.programs import Registered
 
 _TYPES = {
     # Those that are not `aws_<module>_<type>`, nor of EC2, whose types have no module.
+    "aws:lb/loadBalancer:LoadBalancer": "aws_lb",
     "aws:rds/instance:Instance": "aws_db_instance",
     "aws:rds/parameterGroup:ParameterGroup": "aws_db_parameter_group",
     "aws:rds/subnetGroup:SubnetGroup": "aws_db_subnet_group",

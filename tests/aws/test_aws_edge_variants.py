@@ -49,6 +49,10 @@ def test_in_the_region_of_cloudfront_one_certificate_serves_both(aws: Aws) -> No
             {**NAMED, "awsEntryCidrs": OURS, "awsRegion": "us-gov-west-1"},
             r"awsRegion is 'us-gov-west-1', which has no CloudFront",
         ),
+        (
+            {**NAMED, "awsEntryCidrs": OURS, "awsApiHosts": ("api.example.com",)},
+            r"awsEdge is 'cloudfront', and awsApiHosts is set: .* remove one of them",
+        ),
         ({"awsEdge": "none", "awsEdgeRate": 50}, r"awsEdgeRate is 50, but awsEdge is 'none'"),
         (
             {**NAMED, "awsEntryCidrs": OURS, "awsEdgeRate": 9},

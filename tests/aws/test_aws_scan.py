@@ -55,6 +55,14 @@ STACKS: Mapping[str, Mapping[str, Any]] = {
         "awsHostedZone": "example.com",
         "awsApiHosts": ["models.example.com"],
     },
+    "edge": {
+        **GATEWAY,
+        "gatewayHost": "ml.example.com",
+        "awsDomain": "ml.example.com",
+        "awsHostedZone": "example.com",
+        "awsEntryCidrs": ["203.0.113.0/24"],
+        "awsEdge": "cloudfront",
+    },
     "regions": {**REDIS, "redisTopology": "active-active", "awsProtect": False},
 }
 """Settings of the stacks, over those of Pulumi.aws.yaml."""
@@ -66,6 +74,8 @@ UNJUDGED = {
     "aws_apigatewayv2_integration",
     "aws_apigatewayv2_vpc_link",
     "aws_budgets_budget",
+    "aws_cloudfront_function",
+    "aws_cloudfront_vpc_origin",
     "aws_cognito_user",
     "aws_cognito_user_pool",
     "aws_cognito_user_pool_client",
@@ -92,6 +102,8 @@ UNJUDGED = {
     "aws_nat_gateway",
     "aws_route_table_association",
     "aws_vpc_endpoint",
+    "aws_wafv2_ip_set",
+    "aws_wafv2_web_acl_logging_configuration",
 }
 """Types that no check of Checkov looks at by themselves."""
 
@@ -114,6 +126,11 @@ def of_block(block: str, **values: object) -> Callable[[dict[str, Any]], object]
     return lambda found: found[block][0].update(values)
 
 
+def counts_log4j(found: dict[str, Any]) -> None:
+    rules = {rule["name"]: rule for rule in found["rule"]}
+    rules["AWSManagedRulesKnownBadInputsRuleSet"]["override_action"] = [{"count": [{}]}]
+
+
 ADMINISTRATOR = '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 CACHE, MEMORYDB = "aws_elasticache_replication_group.redis", "aws_memorydb_cluster.redis"
 FILES = "aws_efs_file_system.files"
@@ -122,6 +139,7 @@ TOKENS = "aws_apigatewayv2_route.api-models_example_com_ANY__churn"
 STAGE = "aws_apigatewayv2_stage.api-models_example_com"
 ROLE_POLICY = "aws_iam_role_policy.ml-platform-cluster-autoscaler-scale"
 EKS, DATA = "aws_eks_cluster.cluster", "aws_kms_key.ml-platform-data"
+DISTRIBUTION, ACL = "aws_cloudfront_distribution.edge", "aws_wafv2_web_acl.edge"
 LOGS = "aws_cloudwatch_log_group.cluster-logs"
 EVERYBODY = {"cidr_ipv4": "0.0.0.0/0"}
 ALL_PORTS = {"ip_protocol": "-1", "from_port": 0, "to_port": 65535}
@@ -150,6 +168,23 @@ HARMS: Mapping[str, Harm] = {
         "everything", EKS, "CKV_AWS_38", of_block("vpc_config", public_access_cidrs=["0.0.0.0/0"])
     ),
     "administrator": Harm("plain", ROLE_POLICY, "CKV_AWS_63", sets(policy=ADMINISTRATOR)),
+    "firewall-off": Harm("edge", DISTRIBUTION, "CKV_AWS_68", sets(web_acl_id=None)),
+    "firewall-without-log4j": Harm("edge", ACL, "CKV_AWS_192", counts_log4j),
+    "old-tls-at-the-edge": Harm(
+        "edge",
+        DISTRIBUTION,
+        "CKV_AWS_174",
+        of_block("viewer_certificate", minimum_protocol_version="TLSv1"),
+    ),
+    "plain-http-at-the-edge": Harm(
+        "edge",
+        DISTRIBUTION,
+        "CKV_AWS_34",
+        of_block("default_cache_behavior", viewer_protocol_policy="allow-all"),
+    ),
+    "plain-http-behind-the-edge": Harm(
+        "edge", "aws_lb_listener.edge", "CKV_AWS_2", sets(protocol="HTTP")
+    ),
     "metadata": Harm(
         "plain",
         "aws_launch_template.ml-platform-cpu",
