@@ -6,7 +6,6 @@ owner may read it.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
 import shutil
@@ -126,13 +125,6 @@ def backups(folder: Path) -> list[tuple[Path, Manifest]]:
         except BackupError:
             continue
     return sorted(found, key=lambda one: (one[1].created, one[0]))
-
-
-@contextmanager
-def uncompressed(path: Path) -> Iterator[gzip.GzipFile]:
-    """A file's content, of which gzip checks the sum at its end."""
-    with gzip.open(path) as content:
-        yield content
 
 
 def manifest_digest(folder: Path) -> str:

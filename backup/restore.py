@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from backup import pods, select
 from backup.cluster import MANAGER, Cluster
 from backup.create import images_of
 from backup.crypt import decrypted
-from backup.folder import manifest_digest, uncompressed
+from backup.folder import manifest_digest
 from backup.model import (
     BackupError,
     Item,
@@ -42,6 +42,7 @@ _RECORD_PATH: Final = f"/api/v1/namespaces/{PLATFORM}/configmaps/{RECORD}"
 _ANSWER: Final = 120.0  # seconds, in which a webhook that comes up is asked again
 _COME_BACK: Final = 600.0
 _PAUSE: Final = 1.0
+_WORKLOADS: Final = ("Deployment", "StatefulSet")
 _KEPT: Final = frozenset({"Namespace", "PersistentVolumeClaim"})
 """Kinds that are never written over: what matters of them is in them."""
 
@@ -96,14 +97,14 @@ class Restore:
                 f"{self._folder} is not restored, and nothing was touched:{listed(problems)}"
             )
         self._note()
-        self._make(self._first, "namespaces, claims and what they need")
+        self._make(self._first, "namespaces, claims, databases and what they need")
+        self._make(self._secrets, "Secrets")
         parts = [item for item in self._manifest.items if item.kind in ("volume", "database")]
         # The platform's own last: what it serves is needed to start pods in profiles.
         for namespace in sorted(
             {item.namespace for item in parts}, key=lambda n: (n == PLATFORM, n)
         ):
             self._fill(namespace, [item for item in parts if item.namespace == namespace])
-        self._make(self._secrets, "Secrets")
         self._make(self._rest, "objects")
         self._cluster.client.request("DELETE", _RECORD_PATH)
 
@@ -125,12 +126,11 @@ class Restore:
         problems += self._kinds_lacking()
         problems += self._classes_lacking()
         spaces = {item.namespace for item in self._manifest.of("database")}
-        self._databases = {
-            f"database/{one.namespace}/{one.name}": one
-            for one in select.databases(workloads, spaces)
-        }
+        there = _by_key(select.databases(workloads, spaces))
+        workloads_here = [body for body in self._first if body["kind"] in _WORKLOADS]
+        self._databases = _by_key(select.databases(workloads_here, spaces)) | there
         for item in self._manifest.of("database"):
-            problems += self._database_problems(item)
+            problems += self._database_problems(item, there)
         claims = {place(claim): claim for claim in cluster.claims()}
         made = {place(body) for body in self._first if body["kind"] == "PersistentVolumeClaim"}
         everyone = cluster.pods()
@@ -182,13 +182,13 @@ class Restore:
                     "make a StorageClass of that name"
                 )
 
-    def _database_problems(self, item: Item) -> Iterable[str]:
-        database = self._databases.get(item.key)
-        if database is None:
+    def _database_problems(self, item: Item, there: Mapping[str, Database]) -> Iterable[str]:
+        if item.key not in self._databases:
             yield (
                 f"{item.key}: there is no such server of MySQL or MariaDB; "
                 "bring the platform up with the same components first (pulumi up)"
             )
+        if (database := there.get(item.key)) is None:
             return
         pod = self._cluster.database_pod(database)
         if self._consent.overwrite or item.key in self._progress:
@@ -269,11 +269,21 @@ class Restore:
 
     def _load(self, item: Item) -> None:
         database = self._databases[item.key]
+        self._cluster.until(lambda: self._answers(database), f"{item.key} answers")
         where = (item.namespace, self._cluster.database_pod(database), database.container)
-        with uncompressed(self._folder / item.file) as content:
+        with gzip.open(self._folder / item.file) as content:
             ended = self._cluster.write(where, ["sh", "-c", pods.LOAD], content)
         if ended.code:
             raise BackupError(f"{item.key} could not be loaded: {ended.said}")
+
+    def _answers(self, database: Database) -> bool:
+        """Whether a database does; one that was made a moment ago takes a while."""
+        try:
+            where = (database.namespace, self._cluster.database_pod(database), database.container)
+            self._cluster.ask(where, ["sh", "-c", pods.QUERY, "sh", pods.TABLES])
+        except BackupError:
+            return False
+        return True
 
     # Who writes to them.
 
@@ -365,7 +375,7 @@ class Restore:
             except ApiError as error:
                 failed.append(f"{_of(body)}: {error.message}")
         if bodies:
-            self._say(f"{what}: {made} made, {there} were there")
+            self._say(f"{what}: {made} made or set, {there} were there")
         if failed:
             raise BackupError(
                 f"{len(failed)} objects are refused; mend that, and run it again:{listed(failed)}"
@@ -441,6 +451,10 @@ class Restore:
         }
         resource = client.resource("v1", "ConfigMap")
         client.apply(resource, body, PLATFORM, RECORD, field_manager=MANAGER, force=True)
+
+
+def _by_key(found: Iterable[Database]) -> dict[str, Database]:
+    return {f"database/{one.namespace}/{one.name}": one for one in found}
 
 
 def _annotations(body: Object) -> dict[str, str]:

@@ -404,7 +404,8 @@ def in_order(objects: Iterable[Object]) -> tuple[list[Object], list[Object]]:
     """Objects in the order in which a cluster takes them.
 
     Returns:
-        Claims and all that they wait for, which come before volumes are filled; and the others.
+        Claims, databases, and all that they wait for, which come before volumes and databases are
+        filled; and the others.
     """
     bodies = list(objects)
     kinds = Kinds(bodies)
@@ -417,13 +418,19 @@ def in_order(objects: Iterable[Object]) -> tuple[list[Object], list[Object]]:
     ordered = plan(bodies, [edge for edge in owners if edge.target in known])
     first: set[Ref] = set()
     for node in reversed(ordered.nodes):
-        if node.ref in first or node.ref.kind in ("Namespace", "PersistentVolumeClaim"):
+        if node.ref in first or (node.body is not None and _comes_first(known[node.ref])):
             first |= {node.ref, *(edge.target for edge in ordered.waits_for[node.ref])}
     placed = [node for node in ordered.nodes if node.body is not None]
     return (
         [known[node.ref] for node in placed if node.ref in first],
         [known[node.ref] for node in placed if node.ref not in first],
     )
+
+
+def _comes_first(body: Object) -> bool:
+    if body["kind"] in ("Deployment", "StatefulSet"):
+        return bool(databases([body], [place(body)[0]]))
+    return body["kind"] in ("Namespace", "PersistentVolumeClaim")
 
 
 _OWNED: Final = (Rule.NAMESPACE, "goes with")

@@ -296,6 +296,17 @@ def test_order_of_a_restore_claims_and_their_like_first():
     assert first[1]["metadata"]["ownerReferences"] == [{**owner, "uid": ""}]
 
 
+def test_a_users_own_database_comes_before_what_it_holds():
+    own = database("own", claims=["own"])
+    own["metadata"]["namespace"] = "alice"
+    own["spec"]["template"]["spec"]["serviceAccountName"] = "runner"
+    client = deployment("client", {"name": "c", "image": "c:1"}, namespace="alice")
+    account = body("ServiceAccount", "runner", "alice")
+    first, rest = in_order([client, own, account, claim("own")])
+    assert sorted(names(first[:2])) == ["PersistentVolumeClaim/own", "ServiceAccount/runner"]
+    assert (names(first[2:]), names(rest)) == (["Deployment/own"], ["Deployment/client"])
+
+
 def test_a_pod_keeps_the_restricted_standard_unless_root_may():
     mount = Mount("a", "c", "n1", ({"key": "gpu"},), {"runAsUser": 7, "fsGroup": 8})
     plain = pods.pod(mount, root=False, read_only=True)["spec"]
