@@ -111,7 +111,9 @@ def _renamed(value: Any, stack: str) -> Any:
 
 def _values(resource: Registered, ran: RanOnAws) -> dict[str, Any]:
     module, kind = _class_of(resource.type)
-    arguments = getattr(importlib.import_module(module), f"{kind}Args")
+    found_in = importlib.import_module(module)
+    # The second name, where a block of another type has the first.
+    arguments = getattr(found_in, f"{kind}InitArgs", None) or getattr(found_in, f"{kind}Args")
     found = {}
     for name, value in whole(resource.inputs).items():
         key, rendered = _rendered(resource.type, name, value, arguments)

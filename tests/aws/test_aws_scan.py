@@ -36,6 +36,9 @@ STACKS: Mapping[str, Mapping[str, Any]] = {
         "awsEntryCidrs": ["203.0.113.0/24"],
         "awsNat": "per-zone",
         "awsEfs": True,
+        "awsArtifactProfiles": ["team"],
+        "awsDatabaseType": "db.t4g.medium",
+        "awsDatabaseStandby": True,
         "awsTags": ["team=ml"],
         "awsBudget": 500,
         "awsBudgetEmail": "me@example.com",
@@ -80,6 +83,8 @@ UNJUDGED = {
     "aws_cognito_user_pool",
     "aws_cognito_user_pool_client",
     "aws_cognito_user_pool_domain",
+    "aws_db_parameter_group",
+    "aws_db_subnet_group",
     "aws_default_security_group",
     "aws_efs_backup_policy",
     "aws_efs_file_system_policy",
@@ -101,6 +106,8 @@ UNJUDGED = {
     "aws_memorydb_user",
     "aws_nat_gateway",
     "aws_route_table_association",
+    "aws_s3_bucket_server_side_encryption_configuration",
+    "aws_s3_bucket_versioning",
     "aws_vpc_endpoint",
     "aws_wafv2_ip_set",
     "aws_wafv2_web_acl_logging_configuration",
@@ -133,7 +140,8 @@ def counts_log4j(found: dict[str, Any]) -> None:
 
 ADMINISTRATOR = '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 CACHE, MEMORYDB = "aws_elasticache_replication_group.redis", "aws_memorydb_cluster.redis"
-FILES = "aws_efs_file_system.files"
+FILES, DATABASE = "aws_efs_file_system.files", "aws_db_instance.database"
+BLOCK = "aws_s3_bucket_public_access_block.artifacts"
 RULE = "aws_vpc_security_group_ingress_rule.redis-nodes"
 TOKENS = "aws_apigatewayv2_route.api-models_example_com_ANY__churn"
 STAGE = "aws_apigatewayv2_stage.api-models_example_com"
@@ -155,6 +163,9 @@ HARMS: Mapping[str, Harm] = {
     "memorydb-on-the-way": Harm("regions", MEMORYDB, "CKV_AWS_202", sets(tls_enabled=False)),
     "files": Harm("everything", FILES, "CKV_AWS_42", sets(encrypted=False)),
     "files-key": Harm("everything", FILES, "CKV_AWS_184", sets(kms_key_id=None)),
+    "database-at-rest": Harm("everything", DATABASE, "CKV_AWS_16", sets(storage_encrypted=False)),
+    "database-public": Harm("everything", DATABASE, "CKV_AWS_17", sets(publicly_accessible=True)),
+    "bucket-public": Harm("everything", BLOCK, "CKV_AWS_54", sets(block_public_policy=False)),
     "logs-key": Harm("plain", LOGS, "CKV_AWS_158", sets(kms_key_id=None)),
     "key-rotation": Harm("plain", DATA, "CKV_AWS_7", sets(enable_key_rotation=False)),
     "api-tokens": Harm("shards", TOKENS, "CKV_AWS_309", sets(authorization_type="NONE")),
