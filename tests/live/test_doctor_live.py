@@ -19,7 +19,7 @@ import pytest
 from redis_faults import process_of
 
 from benchmarks.redis_bed import Bed
-from components.redis.topology import Replicated
+from components.redis.topology import Replicated, Sharded
 from doctor.ask import ask, connection
 from doctor.diagnose import diagnose
 from doctor.model import Finding
@@ -31,7 +31,7 @@ from tests.support.faults import nodes_of
 from tests.support.kube import Kubectl, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMESPACE, REDIS = "ill", "redis-ill"
+NAMESPACE, REDIS, SHARDS = "ill", "redis-ill", "redis-ill-shards"
 NODE = "real-0"
 SMALL: dict[str, Any] = {"storage": 1, "cpus": 0.2, "proxies": 1, "replicas": 1}
 MIB = 1 << 20
@@ -385,3 +385,28 @@ def test_the_command_tells_all_of_it(ill: Ward):
     codes = {one["code"] for one in told["findings"] if NAMESPACE in one["where"]}
     assert {"image-pull", "image-architecture", "crash", "inotify", "volume-full"} <= codes
     assert all(one["remedy"] for one in told["findings"])
+
+
+# --- a Redis Cluster -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shards(ward: Ward, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bed]:
+    bed = Bed(ward.sandbox, tmp_path_factory.mktemp("shards"))
+    bed.up(Sharded(namespace=SHARDS, memory=128, node_timeout=5000, **SMALL))
+    yield bed
+    bed.destroy()
+
+
+@pytest.mark.faults
+def test_a_shard_that_is_gone(ward: Ward, shards: Bed):
+    healthy(ward, SHARDS)
+    ward.kubectl.run("scale", "statefulset", "redis-shard-1", "-n", SHARDS, "--replicas=0")
+    found = ward.finds(f"StatefulSet {SHARDS}/redis-shard-1", "redis-down")
+    assert "it is scaled to 0: no client reaches the keys of this shard" in found.problem
+    assert f"kubectl scale -n {SHARDS} statefulset redis-shard-1" in found.remedy
+    ward.kubectl.run("scale", "statefulset", "redis-shard-1", "-n", SHARDS, "--replicas=2")
+    healthy(ward, SHARDS)
+    with paused(shards, "redis-shard-2-1"):
+        ward.finds(f"StatefulSet {SHARDS}/redis-shard-2", "redis-no-writes")
+    healthy(ward, SHARDS)
