@@ -27,6 +27,8 @@ from life_support import (
     names_of,
 )
 
+from backup.cluster import Cluster
+from backup.select import select, users_namespaces
 from components.kubeflow import access
 from components.kubeflow.catalog import read
 from sandbox.api import STRATEGIC_PATCH
@@ -196,6 +198,19 @@ def test_a_preview_of_a_full_cluster_shows_nothing(settled):
 
 
 # --- one setting ---------------------------------------------------------------------------------
+
+
+def test_a_backup_of_a_platform_that_nobody_has_used_has_the_platforms_state_alone(settled):
+    cluster = Cluster(str(settled.sandbox.admin_kubeconfig), "")
+    world = cluster.world(users_namespaces)
+    assert "Profile/kubeflow-user-example-com" in {
+        f"{body['kind']}/{body['metadata']['name']}" for body in world.objects
+    }
+    chosen = select(world)
+    assert [one.name for one in chosen.databases] == ["katib-mysql", "mysql"]
+    assert [f"{one.namespace}/{one.claim}" for one in chosen.volumes] == ["kubeflow/minio-pvc"]
+    assert [(body["kind"], body["metadata"]["name"]) for body in chosen.objects] == []
+    assert (chosen.over, chosen.left_out) == ((), ())
 
 
 def test_another_address_moves_only_what_holds_it(settled):
