@@ -154,7 +154,7 @@ class MotoMocks(Echo):
         self.aws = Aws(region)
         self.created: list[tuple[str, str, str]] = []
         self.outputs: dict[tuple[str, str], dict[str, Any]] = {}
-        """What each resource of AWS gave back, its id included, by type and name."""
+        """What each resource of AWS gave back over its inputs, and its id, by type and name."""
         self.errors: list[BaseException] = []
         self.over = False
         """Once it is, what threads of a program that failed still ask for is refused."""
@@ -217,9 +217,8 @@ class MotoMocks(Echo):
         else:
             raise LookupError(f"{args.typ} is neither backed by moto nor listed as not backed")
         self.created.append((args.typ, args.name, id_))
-        outputs = {**args.inputs, "tagsAll": tags, "region": region, **outputs}
         self.outputs[args.typ, args.name] = {**outputs, "id": id_}
-        return id_, outputs
+        return id_, {**args.inputs, "tagsAll": tags, "region": region, **outputs}
 
     def _remember_provider(self, args: mocks.MockResourceArgs) -> None:
         defaults = args.inputs.get("defaultTags")

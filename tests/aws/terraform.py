@@ -12,7 +12,7 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from provider.values import SIGNATURE
@@ -119,7 +119,6 @@ def _values(resource: Registered, ran: RanOnAws) -> dict[str, Any]:
         key, rendered = _rendered(resource.type, name, value, arguments)
         known = _identifiers(resource, name, ran)
         found[key] = _referring(rendered, known)
-    found["tags_all"] = ran.mocks.outputs[resource.type, resource.name]["tagsAll"]
     return found
 
 
@@ -132,10 +131,19 @@ def _identifiers(resource: Registered, name: str, ran: RanOnAws) -> dict[str, st
         if token.startswith("aws:"):
             outputs = ran.mocks.outputs[token, other]
             address = f"{type_of(token)}.{_identifier(other)}"
-            found |= {v: f"{address}.id" for v in outputs.values() if isinstance(v, str)}
+            found |= dict.fromkeys(_texts(outputs), f"{address}.id")
             if "arn" in outputs:
                 found[outputs["arn"]] = f"{address}.arn"
     return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value, however deep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for entry in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(entry)
 
 
 def _referring(value: Any, known: Mapping[str, str]) -> Any:

@@ -6,6 +6,7 @@ A new part of the stack is scanned once its settings are in `STACKS`.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,8 @@ from tests.aws.moto_mocks import ACCOUNT, Aws
 from tests.aws.platform import GATEWAY, run_platform
 from tests.aws.store_rules import violations
 
-ROUTES = Path(__file__).parents[1] / "support" / "gateway_aws_routes.yaml"
 ADMIN = f"arn:aws:iam::{ACCOUNT}:role/admin"
+ROUTES = Path(__file__).parents[1] / "support" / "gateway_aws_routes.yaml"
 REDIS = {"redisProvider": "aws", "redisTopology": "replicated"}
 STACKS: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
@@ -141,7 +142,7 @@ def counts_log4j(found: dict[str, Any]) -> None:
 ADMINISTRATOR = '{"Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
 CACHE, MEMORYDB = "aws_elasticache_replication_group.redis", "aws_memorydb_cluster.redis"
 FILES, DATABASE = "aws_efs_file_system.files", "aws_db_instance.database"
-BLOCK = "aws_s3_bucket_public_access_block.artifacts"
+BUCKET, BLOCK = "aws_s3_bucket.artifacts", "aws_s3_bucket_public_access_block.artifacts"
 RULE = "aws_vpc_security_group_ingress_rule.redis-nodes"
 TOKENS = "aws_apigatewayv2_route.api-models_example_com_ANY__churn"
 STAGE = "aws_apigatewayv2_stage.api-models_example_com"
@@ -165,6 +166,7 @@ HARMS: Mapping[str, Harm] = {
     "files-key": Harm("everything", FILES, "CKV_AWS_184", sets(kms_key_id=None)),
     "database-at-rest": Harm("everything", DATABASE, "CKV_AWS_16", sets(storage_encrypted=False)),
     "database-public": Harm("everything", DATABASE, "CKV_AWS_17", sets(publicly_accessible=True)),
+    "bucket-read-by-all": Harm("everything", BUCKET, "CKV_AWS_20", sets(acl="public-read")),
     "bucket-public": Harm("everything", BLOCK, "CKV_AWS_54", sets(block_public_policy=False)),
     "logs-key": Harm("plain", LOGS, "CKV_AWS_158", sets(kms_key_id=None)),
     "key-rotation": Harm("plain", DATA, "CKV_AWS_7", sets(enable_key_rotation=False)),
@@ -273,6 +275,26 @@ def test_a_harm_is_seen(scanned: Scanned, name: str) -> None:
     passed = {(one.stack, one.check, one.resource) for one in scanned.scan.passed}
     assert (harm.stack, harm.check, harm.address) in passed
     assert (harm.check, harm.address) in scanned.scan.of(f"harm-{name}")
+
+
+def test_no_wildcard_action_is_allowed_on_a_wildcard_resource(
+    scanned: Scanned,
+) -> None:
+    seen = 0
+    for stack, entries in scanned.entries.items():
+        for entry in entries:
+            if entry["type"] != "aws_iam_role_policy":
+                continue
+            for statement in json.loads(entry["values"]["policy"])["Statement"]:
+                seen += 1
+                everywhere = "*" in listed(statement["Resource"])
+                wild = [one for one in listed(statement["Action"]) if "*" in one]
+                assert not (everywhere and wild), (stack, entry["address"], wild)
+    assert seen > 20
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 def test_every_type_is_looked_at_or_listed(scanned: Scanned) -> None:
