@@ -74,7 +74,9 @@ class _Counter(threading.Thread):
         self._folders: dict[int, Path] = {}
         self._open: dict[Path, int] = {}
         self._missed: set[Path] = set()
-        self._moving: set[int] = set()
+        self._inodes: dict[Path, int] = {}
+        # Inodes of what is counted already, by the cookie of its move; None: it is to be counted.
+        self._moving: dict[int, int | None] = {}
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._inotify = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._inotify < 0:
@@ -94,7 +96,8 @@ class _Counter(threading.Thread):
         os.close(self._inotify)
         for path in list(self._open):
             self._count(path)
-        self._written.unmeasured = len(self._missed) + len(self._moving)
+        moving = sum(inode is None for inode in self._moving.values())
+        self._written.unmeasured = len(self._missed) + moving
 
     def _follow(self, folder: Path) -> None:
         watch = self._libc.inotify_add_watch(self._inotify, bytes(folder), _MASK)
@@ -130,10 +133,15 @@ class _Counter(threading.Thread):
             self._count(path)
         elif mask & _MOVED_FROM and path in self._missed:
             self._missed.remove(path)
-            self._moving.add(cookie)
+            self._moving[cookie] = None
+        elif mask & _MOVED_FROM and path in self._inodes:
+            self._moving[cookie] = self._inodes.pop(path)
         elif mask & _MOVED_TO and cookie in self._moving:
-            self._moving.remove(cookie)
-            self._count(path)
+            inode = self._moving.pop(cookie)
+            if inode is None:
+                self._count(path)
+            else:
+                self._release(path, inode)
 
     def _appeared(self, folder: Path) -> None:
         """Follow a new folder, and hold what was put there before it was followed."""
@@ -150,16 +158,24 @@ class _Counter(threading.Thread):
             if path not in self._open:
                 self._open[path] = os.open(path, os.O_RDONLY)
 
+    def _release(self, path: Path, inode: int) -> None:
+        """Let go of a file that was counted under another name, if it was found here, too."""
+        self._inodes[path] = inode
+        handle = self._open.get(path)
+        if handle is not None and os.fstat(handle).st_ino == inode:
+            os.close(self._open.pop(path))
+
     def _count(self, path: Path) -> None:
         handle = self._open.pop(path, None)
         try:
             if handle is None:
-                length = path.stat().st_size
+                found = path.stat()
             else:
-                length = os.fstat(handle).st_size
+                found = os.fstat(handle)
                 os.close(handle)
         except FileNotFoundError:
             self._missed.add(path)
             return
+        self._inodes[path] = found.st_ino
         self._written.files += 1
-        self._written.bytes += length
+        self._written.bytes += found.st_size

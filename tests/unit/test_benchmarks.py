@@ -295,6 +295,24 @@ def test_every_file_that_replaces_another_counts(tmp_path):
     assert written.bytes == pytest.approx(sum(range(1000, 1100)) + 10_000, rel=0.02)
 
 
+def test_a_file_that_is_found_under_both_of_its_names_counts_once(tmp_path):
+    new = tmp_path / "new"
+    written = Written()
+    counter = writes._Counter(tmp_path, written)
+    new.mkdir()
+    (new / "state").write_bytes(b"x" * 10)  # before anybody looks into the folder
+    counter._appeared(new)
+    with (new / "state.tmp").open("wb") as file:
+        file.write(b"x" * 200)
+        counter._appeared(new)
+    (new / "state.tmp").replace(new / "state")
+    (new / "state").rename(new / "kept")
+    counter._appeared(new)
+    counter.start()
+    counter.stop()
+    assert written == Written(files=2, bytes=210)
+
+
 def test_the_state_is_its_newest_checkpoint(tmp_path):
     stacks = tmp_path / ".pulumi" / "stacks" / "project"
     stacks.mkdir(parents=True)
