@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 import threading
@@ -28,6 +29,8 @@ _CHUNK: Final = 1 << 20
 _PAUSE: Final = 0.5  # seconds between two looks
 _PATIENCE: Final = 300.0  # seconds, in which a pod's image is pulled, too
 _WORDS: Final = 800  # of what a program said last, in an error
+_READ: Final = 1 << 16  # bytes of it that are looked at
+_ADDRESS: Final = re.compile(r'\b(Get|Post) "[^"]*": ')
 _METADATA: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _MERGE: Final = "application/merge-patch+json"
 _CORE: Final = "/api/v1"
@@ -344,7 +347,9 @@ def _why_not(status: Mapping[str, Any]) -> str:
 
 def _last(file: IO[bytes]) -> str:
     size = file.seek(0, 2)
-    file.seek(max(0, size - _WORDS))
+    file.seek(max(0, size - _READ))
     lines = file.read().decode(errors="replace").strip().splitlines()
     # kubectl's own, which says no more than the exit code.
-    return "; ".join(line for line in lines if not line.startswith("command terminated with"))
+    said = "; ".join(line for line in lines if not line.startswith("command terminated with"))
+    # Where a node can't be reached: the whole command, escaped.
+    return _ADDRESS.sub("", said)[-_WORDS:]

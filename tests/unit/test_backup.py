@@ -1,6 +1,7 @@
 """Backups: what is taken and in which form, what makes a folder whole, and what is refused."""
 
 import gzip
+import io
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from backup import cli, create, folder, pods, select
-from backup.cluster import Ended
+from backup.cluster import Ended, _last
 from backup.create import Unpacked, images_of
 from backup.crypt import decrypted, encrypted
 from backup.folder import backups, verify, writing
@@ -588,6 +589,15 @@ class Streaming:
         for start in range(0, len(self.output), 7):
             sink(self.output[start : start + 7])
         return Ended(self.code, "the last words" if self.code else "")
+
+
+def test_what_a_program_said_last_leaves_out_the_address_that_kubectl_asked():
+    why = "dial tcp: lookup node-1: no such host"
+    command = "&command=".join(["x" * 900] * 3)
+    said = f'error: Internal error: Post "https://node-1:10250/exec?{command}": {why}\n'
+    assert _last(io.BytesIO(said.encode())) == f"error: Internal error: {why}"
+    assert _last(io.BytesIO(b"no\ncommand terminated with exit code 1\n")) == "no"
+    assert _last(io.BytesIO(b"y" * 5000)) == "y" * 800
 
 
 def dumped(at, output, code=0):
