@@ -6,12 +6,11 @@ from typing import Final
 
 import pulumi
 from pulumi_aws.cloudwatch.log_group import LogGroup
-from pulumi_aws.ec2.security_group import SecurityGroup
 from pulumi_aws.rds.instance import Instance
 from pulumi_aws.rds.parameter_group import ParameterGroup
 from pulumi_aws.rds.subnet_group import SubnetGroup
-from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 
+from components.aws.groups import for_cluster_alone
 from components.aws.keys import Key
 from components.aws.network import Subnets
 from components.aws.site import Site
@@ -55,41 +54,42 @@ class MySql(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("mlplatform:aws:MySql", name, None, opts)
-        self._name, self._site = name, site
-        self._identifier = f"{site.name}-mysql"
-        self._child = pulumi.ResourceOptions(parent=self)
+        identifier = f"{site.name}-mysql"
+        child = pulumi.ResourceOptions(parent=self)
         aws = site.aws
-        group = self._security_group(subnets.vpc, clients)
+        group, _ = for_cluster_alone(
+            name, identifier, "MySQL", PORT, vpc=subnets.vpc, clients=clients, opts=child
+        )
         placed = SubnetGroup(
             name,
-            name=self._identifier,
+            name=identifier,
             description="MySQL: private subnets",
             subnet_ids=list(subnets.private),
-            opts=self._child,
+            opts=child,
         )
         parameters = ParameterGroup(
             f"{name}-{VERSION}",
             # Another version is another group: one that is in use can't be deleted.
-            name=f"{self._identifier}-{VERSION.replace('.', '-')}",
+            name=f"{identifier}-{VERSION.replace('.', '-')}",
             family=f"mysql{VERSION}",
             description=f"MySQL of {site.name}",
             parameters=[
                 {"name": key_, "value": value, "apply_method": "pending-reboot"}
                 for key_, value in sorted(PARAMETERS.items())
             ],
-            opts=self._child,
+            opts=child,
         )
         # Made by RDS it would never expire, and would outlive the stack.
         errors = LogGroup(
             f"{name}-errors",
-            name=f"/aws/rds/instance/{self._identifier}/error",
+            name=f"/aws/rds/instance/{identifier}/error",
             retention_in_days=LOG_DAYS,
             kms_key_id=key.arn,
-            opts=self._child,
+            opts=child,
         )
         instance = Instance(
             name,
-            identifier=self._identifier,
+            identifier=identifier,
             engine="mysql",
             engine_version=VERSION,
             auto_minor_version_upgrade=True,
@@ -110,7 +110,7 @@ class MySql(pulumi.ComponentResource):
             backup_retention_period=BACKUP_DAYS,
             copy_tags_to_snapshot=True,
             skip_final_snapshot=False,
-            final_snapshot_identifier=f"{self._identifier}-final",
+            final_snapshot_identifier=f"{identifier}-final",
             deletion_protection=aws.protect,
             enabled_cloudwatch_logs_exports=["error"],
             apply_immediately=True,
@@ -120,23 +120,3 @@ class MySql(pulumi.ComponentResource):
         )
         self.serves = Database(instance.address, USER)
         self.register_outputs({"address": instance.address})
-
-    def _security_group(self, vpc: pulumi.Input[str], clients: pulumi.Input[str]) -> SecurityGroup:
-        group = SecurityGroup(
-            self._name,
-            name=self._identifier,
-            description="MySQL: from the cluster's nodes and pods alone",
-            vpc_id=vpc,
-            opts=self._child,
-        )
-        SecurityGroupIngressRule(
-            self._name,
-            security_group_id=group.id,
-            referenced_security_group_id=clients,
-            ip_protocol="tcp",
-            from_port=PORT,
-            to_port=PORT,
-            description="Nodes and pods of the cluster",
-            opts=self._child,
-        )
-        return group

@@ -7,14 +7,13 @@ https://github.com/kubernetes-sigs/aws-efs-csi-driver/blob/master/docs/parameter
 from __future__ import annotations
 
 import pulumi
-from pulumi_aws.ec2.security_group import SecurityGroup
 from pulumi_aws.efs.backup_policy import BackupPolicy
 from pulumi_aws.efs.file_system import FileSystem
 from pulumi_aws.efs.file_system_policy import FileSystemPolicy
 from pulumi_aws.efs.mount_target import MountTarget
-from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 
 from components.aws import policies
+from components.aws.groups import for_cluster_alone
 from components.aws.keys import Key
 from components.aws.network import Subnets
 from components.aws.site import Site
@@ -68,21 +67,13 @@ class SharedFiles(pulumi.ComponentResource):
             ),
             opts=child,
         )
-        group = SecurityGroup(
+        group, rule = for_cluster_alone(
             name,
-            name=f"{site.name}-files",
-            description="EFS: from the cluster's nodes and pods alone",
-            vpc_id=subnets.vpc,
-            opts=child,
-        )
-        rule = SecurityGroupIngressRule(
-            name,
-            security_group_id=group.id,
-            referenced_security_group_id=clients,
-            ip_protocol="tcp",
-            from_port=NFS_PORT,
-            to_port=NFS_PORT,
-            description="Nodes and pods of the cluster",
+            f"{site.name}-files",
+            "EFS",
+            NFS_PORT,
+            vpc=subnets.vpc,
+            clients=clients,
             opts=child,
         )
         targets = [

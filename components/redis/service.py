@@ -12,9 +12,8 @@ from typing import Any, Final
 import botocore
 import pulumi
 from pulumi_aws.cloudwatch.metric_alarm import MetricAlarm
-from pulumi_aws.ec2.security_group import SecurityGroup
-from pulumi_aws.vpc.security_group_ingress_rule import SecurityGroupIngressRule
 
+from components.aws.groups import for_cluster_alone
 from components.aws.keys import Key
 from components.aws.network import Subnets
 from components.aws.site import Site
@@ -89,7 +88,15 @@ class ServiceRedis(Installation):
         self.kept = pulumi.ResourceOptions.merge(
             self.child, pulumi.ResourceOptions(protect=args.site.aws.protect)
         )
-        self.security_group = self._security_group(name)
+        self.security_group, _ = for_cluster_alone(
+            f"{name}-nodes",
+            f"{self.identifier}-redis",
+            "Redis",
+            names.REDIS_PORT,
+            vpc=args.subnets.vpc,
+            clients=args.clients,
+            opts=self.child,
+        )
         self.ca_certificate = pulumi.Output.from_input(authorities())
         self.metrics_endpoint = metrics_url(args.site.aws.region, self.identifier)
         for note in topology.notes:
@@ -141,26 +148,6 @@ class ServiceRedis(Installation):
             opts=self.child,
         )
         return made
-
-    def _security_group(self, name: str) -> SecurityGroup:
-        group = SecurityGroup(
-            f"{name}-nodes",
-            name=f"{self.identifier}-redis",
-            description="Redis: from the cluster's nodes and pods alone",
-            vpc_id=self.args.subnets.vpc,
-            opts=self.child,
-        )
-        SecurityGroupIngressRule(
-            f"{name}-nodes",
-            security_group_id=group.id,
-            referenced_security_group_id=self.args.clients,
-            ip_protocol="tcp",
-            from_port=names.REDIS_PORT,
-            to_port=names.REDIS_PORT,
-            description="Nodes and pods of the cluster",
-            opts=self.child,
-        )
-        return group
 
 
 def queries(
