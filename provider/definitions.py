@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,23 +94,24 @@ class Definitions:
         It is sent again where the API server gave up: many large definitions at once, as an upgrade
         has them, take a small server longer than the 34 s that it gives itself.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
+        send = partial(
+            self._client.apply,
+            self.resource(),
+            body,
+            "",
+            name,
+            field_manager=FIELD_MANAGER,
+            force=True,
+            dry_run=dry_run,
+            metadata_only=True,
+        )
+        for _ in range(_ATTEMPTS - 1):
             try:
-                return self._client.apply(
-                    self.resource(),
-                    body,
-                    "",
-                    name,
-                    field_manager=FIELD_MANAGER,
-                    force=True,
-                    dry_run=dry_run,
-                    metadata_only=True,
-                )
+                return send()
             except ApiError as error:
-                late = error.code == _LATE and not self._cancelled.wait(_LAST_PAUSE)
-                if not late or attempt == _ATTEMPTS:
+                if error.code != _LATE or self._cancelled.wait(_LAST_PAUSE):
                     raise
-        raise AssertionError("unreachable")
+        return send()
 
     def established(
         self,
