@@ -18,6 +18,7 @@ from components.gateway.routes import parse
 from components.gateway.workloads import NAMES
 from provider.values import SECRET_MARK, SIGNATURE
 from tests.support.gateway_sources import MANIFESTS, small_definitions
+from tests.support.programs import existing_kubeconfig
 from toolchain.tools import find
 
 ROOT = Path(__file__).parents[2]
@@ -259,20 +260,13 @@ def test_the_address_of_a_load_balancer_is_waited_for(registered):
 
 @pytest.fixture
 def main(run_program, tmp_path: Path):
-    entry = {"name": "one"}
-    content = {
-        "current-context": "one",
-        "contexts": [{**entry, "context": {"cluster": "one", "user": "one"}}],
-        "clusters": [{**entry, "cluster": {"server": "https://one:6443"}}],
-        "users": [{**entry, "user": {"token": "hush"}}],
-    }
-    (tmp_path / "config").write_text(json.dumps(content))
+    kubeconfig = existing_kubeconfig(tmp_path)
     definitions = small_definitions(tmp_path / "definitions")
 
     def run(routes: dict[str, Any] | None = None, **settings: str):
         values = {
             "cluster": "existing",
-            "kubeconfig": str(tmp_path / "config"),
+            "kubeconfig": str(kubeconfig),
             "kubeflowPath": str(KUBEFLOW),
             "gateway": "nginx",
             **settings,

@@ -1,6 +1,5 @@
 """`__main__.py` for each kind of cluster: the same graph of the same objects, as planned."""
 
-import json
 import runpy
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from components.kubeflow.plan import Plan
 from components.settings import parse
 from provider.values import SECRET_MARK, SIGNATURE
 from tests.support.plans import name_of
+from tests.support.programs import existing_kubeconfig
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT.parent / "shared" / "sources" / "kubeflow-manifests" / "v1.10.2"
@@ -33,15 +33,7 @@ Main = Callable[..., dict[str, Any]]
 @pytest.fixture
 def clusters(tmp_path: Path, play_sandbox) -> Clusters:
     """Settings for a cluster of each kind that needs nothing to be there."""
-    kubeconfig = tmp_path / "config"
-    entry = {"name": "one"}
-    content = {
-        "current-context": "one",
-        "contexts": [{**entry, "context": {"cluster": "one", "user": "one"}}],
-        "clusters": [{**entry, "cluster": {"server": "https://one:6443"}}],
-        "users": [{**entry, "user": {"token": "hush"}}],
-    }
-    kubeconfig.write_text(json.dumps(content))
+    kubeconfig = existing_kubeconfig(tmp_path)
 
     folder = play_sandbox(kubeconfig.read_bytes())
     return {

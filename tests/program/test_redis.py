@@ -14,6 +14,7 @@ from components.redis import topology as model
 from components.redis.component import Redis, guard
 from components.redis.create import create
 from provider.values import SECRET_MARK, SIGNATURE
+from tests.support.programs import existing_kubeconfig
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT.parent / "shared" / "sources" / "kubeflow-manifests" / "v1.10.2"
@@ -150,15 +151,7 @@ def test_a_change_of_topology_keeps_what_is_there(register):
 
 @pytest.fixture
 def main(run_program, tmp_path: Path):
-    kubeconfig = tmp_path / "config"
-    entry = {"name": "one"}
-    content = {
-        "current-context": "one",
-        "contexts": [{**entry, "context": {"cluster": "one", "user": "one"}}],
-        "clusters": [{**entry, "cluster": {"server": "https://one:6443"}}],
-        "users": [{**entry, "user": {"token": "hush"}}],
-    }
-    kubeconfig.write_text(json.dumps(content))
+    kubeconfig = existing_kubeconfig(tmp_path)
 
     def run(**settings: str):
         values = {

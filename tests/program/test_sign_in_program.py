@@ -15,7 +15,7 @@ import pytest
 from components.kubeflow import dashboard
 from provider.values import SECRET_MARK, SIGNATURE
 from tests.support.gateway_sources import MANIFESTS
-from tests.support.programs import Ran
+from tests.support.programs import Ran, existing_kubeconfig
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT.parent / "shared" / "sources" / "kubeflow-manifests" / "v1.10.2"
@@ -36,15 +36,7 @@ Main = Callable[..., tuple[Ran, dict[str, Any]]]
 @pytest.fixture
 def main(tmp_path: Path, run_program, monkeypatch: pytest.MonkeyPatch) -> Main:
     """Run `__main__.py` on a cluster that is there; what it registers and what it exports."""
-    kubeconfig = tmp_path / "config"
-    entry = {"name": "one"}
-    content = {
-        "current-context": "one",
-        "contexts": [{**entry, "context": {"cluster": "one", "user": "one"}}],
-        "clusters": [{**entry, "cluster": {"server": "https://one:6443"}}],
-        "users": [{**entry, "user": {"token": "hush"}}],
-    }
-    kubeconfig.write_text(json.dumps(content))
+    kubeconfig = existing_kubeconfig(tmp_path)
     exported: dict[str, Any] = {}
     monkeypatch.setattr(pulumi, "export", exported.__setitem__)
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -11,6 +13,20 @@ from pulumi.runtime.settings import SETTINGS, set_root_resource
 from pulumi.runtime.stack import run_in_stack, wait_for_rpcs
 
 from components.platform_provider import Credentials, GatewayAccess, RedisAccess
+
+
+def existing_kubeconfig(folder: Path) -> Path:
+    """The kubeconfig, in a folder, of a cluster that nobody will ask anything."""
+    entry = {"name": "one"}
+    content = {
+        "current-context": "one",
+        "contexts": [{**entry, "context": {"cluster": "one", "user": "one"}}],
+        "clusters": [{**entry, "cluster": {"server": "https://one:6443"}}],
+        "users": [{**entry, "user": {"token": "hush"}}],
+    }
+    path = folder / "config"
+    path.write_text(json.dumps(content))
+    return path
 
 
 @dataclasses.dataclass
