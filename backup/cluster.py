@@ -10,9 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, Any, Final, Protocol
+from typing import IO, Any, Final, Protocol, cast
 
 from backup import pods
 from backup.model import BackupError, Object
@@ -281,39 +281,35 @@ class Cluster:
         self, where: tuple[str, str, str], command: Sequence[str], sink: Callable[[bytes], object]
     ) -> Ended:
         """Run a program in a container (namespace, pod, container); its output goes to `sink`."""
-        with tempfile.TemporaryFile() as said:
-            process = subprocess.Popen(
-                self._exec(where, command, stdin=False),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=said,
-            )
-            try:
-                while chunk := (process.stdout.read(_CHUNK) if process.stdout else b""):
-                    sink(chunk)
-                return Ended(process.wait(), _last(said))
-            finally:
-                process.kill()
-                process.wait()
+        with self._running(where, command, stdin=False) as (output, ended):
+            while chunk := output.read(_CHUNK):
+                sink(chunk)
+            return ended()
 
     def write(self, where: tuple[str, str, str], command: Sequence[str], source: Source) -> Ended:
         """Run a program in a container, with `source` as its input."""
+        with self._running(where, command, stdin=True) as (into, ended):
+            with suppress(BrokenPipeError):  # it ended early, and says why
+                while chunk := source.read(_CHUNK):
+                    into.write(chunk)
+                into.close()
+            return ended()
+
+    @contextmanager
+    def _running(
+        self, where: tuple[str, str, str], command: Sequence[str], *, stdin: bool
+    ) -> Iterator[tuple[IO[bytes], Callable[[], Ended]]]:
+        """A program's input or else its output, and what waits for its end; it ends here."""
         with tempfile.TemporaryFile() as said:
             process = subprocess.Popen(
-                self._exec(where, command, stdin=True),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                self._exec(where, command, stdin=stdin),
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL if stdin else subprocess.PIPE,
                 stderr=said,
             )
+            pipe = cast(IO[bytes], process.stdin if stdin else process.stdout)
             try:
-                if process.stdin:
-                    try:
-                        while chunk := source.read(_CHUNK):
-                            process.stdin.write(chunk)
-                        process.stdin.close()
-                    except BrokenPipeError:
-                        pass  # it ended early, and says why
-                return Ended(process.wait(), _last(said))
+                yield pipe, lambda: Ended(process.wait(), _last(said))
             finally:
                 process.kill()
                 process.wait()
