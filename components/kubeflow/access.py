@@ -28,7 +28,7 @@ from components.kubeflow.sign_in import (
     proxy_configuration,
     request_authentication,
 )
-from components.kubeflow.yamljson import YamlError, dump, load_all
+from components.kubeflow.yamljson import dump, load_all
 
 DEFAULT_EMAIL = "user@example.com"
 """Upstream's user."""
@@ -394,10 +394,9 @@ def _dex_issuer(objects: Sequence[Object]) -> str:
 def _dex_parsed(text: str) -> dict[str, Any]:
     try:
         (config,) = load_all(text)
-        _ = config.get("staticPasswords") or []
-    except (YamlError, ValueError, AttributeError) as error:
+        return {**config}
+    except (ValueError, TypeError) as error:
         raise AccessError(f"ConfigMap/auth/dex: {_DEX_CONFIG} is no Dex configuration") from error
-    return dict(config)
 
 
 def _dex_config(text: str, email: str, sign_in: SignIn | None) -> str:

@@ -339,6 +339,18 @@ def test_dex_reads_text_in_its_configuration_as_text() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["# empty", "a: [", "- a", "text", "1"])
+def test_what_is_no_configuration_of_dex_is_told(text: str) -> None:
+    body = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "dex", "namespace": "auth"},
+        "data": {"config.yaml": text},
+    }
+    with pytest.raises(AccessError, match=r"ConfigMap/auth/dex: config.yaml is no Dex config"):
+        secure([body], opaque())
+
+
 def test_text_wins_over_base64_in_a_secret() -> None:
     body = secret("x", data={"password": encoded("test")}, stringData={"password": "fine"})
     assert find_defaults([body]) == []
